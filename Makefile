@@ -1,0 +1,64 @@
+# Everything a fresh machine needs, and the two commands: `make demo`, `make test`.
+UV_VERSION := 0.13.9
+UV ?= $(or $(shell command -v uv 2>/dev/null),$(CURDIR)/.tools/bin/uv)
+PY := .venv/bin/python
+RUN := .venv/bin/creditlab
+
+DATA ?=
+MODE ?= both
+RECIPE ?= boosting
+BANKS ?= one
+OUT ?= demo-out
+
+.DEFAULT_GOAL := help
+.PHONY: help setup system demo up test lint bench lock clean
+
+help:
+	@echo "make demo [DATA=DIR] [MODE=federated|zone|both] [RECIPE=boosting|logistic|both] [BANKS=one|split] [OUT=DIR]"
+	@echo "make up | test | lint | bench | setup | lock"
+
+setup: system .venv/.ready federated/engine/.venv/.ready
+
+# bubblewrap and libseccomp build the sandbox; Chromium and a CJK font are needed by the page tests only
+system:
+	@sh scripts/system-packages.sh bwrap:bubblewrap libseccomp.so.2:libseccomp2
+
+$(CURDIR)/.tools/bin/uv:
+	cd / && python3 -m venv $(CURDIR)/.tools && $(CURDIR)/.tools/bin/pip install -q uv==$(UV_VERSION)
+
+.venv/.ready: requirements.lock pyproject.toml | $(UV)
+	$(UV) venv -q --allow-existing
+	$(UV) pip sync -q --require-hashes requirements.lock
+	$(UV) pip install -q --no-deps --no-build-isolation --editable .
+	@touch $@
+
+federated/engine/.venv/.ready: federated/engine/requirements.lock | $(UV)
+	$(UV) --directory federated/engine venv -q --allow-existing
+	$(UV) --directory federated/engine pip sync -q --require-hashes requirements.lock
+	@touch $@
+
+demo: setup
+	$(RUN) demo run --mode $(MODE) --recipe $(RECIPE) --banks $(BANKS) --out $(OUT) $(if $(DATA),--data $(DATA))
+
+up: setup
+	$(RUN) demo up --out $(OUT) $(if $(DATA),--data $(DATA))
+
+lint: setup
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/lint-imports
+	.venv/bin/mypy
+
+test: setup lint
+	@sh scripts/system-packages.sh chromium:chromium fonts-noto-cjk
+	.venv/bin/pytest -q
+
+bench: setup
+	$(PY) -m benchmarks --out benchmarks/out
+
+lock: | $(UV)
+	$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.12 --extra dev pyproject.toml -o requirements.lock
+	$(UV) --directory federated/engine pip compile -q --universal --generate-hashes --no-header --no-annotate --prerelease=if-necessary-or-explicit --python-version 3.10 pyproject.toml -o requirements.lock
+
+clean:
+	rm -rf .venv federated/engine/.venv .tools build *.egg-info demo-out

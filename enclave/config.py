@@ -1,0 +1,78 @@
+"""A node's configuration file (`node.toml`), read and checked once at start."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from consent.keys import BadSignature, VerifyingKey
+from enclave.sandbox import Limits
+from federated.relay.tls import Identity
+
+
+class BadConfig(Exception):
+    """node.toml is unusable; the message names file, field and remedy."""
+
+
+@dataclass(frozen=True)
+class NodeConfig:
+    """Paths are absolute after loading. `relay` is host:port: the lab listens there; a bank leaves it empty."""
+
+    name: str
+    institution: str
+    role: str
+    data: Path
+    control_url: str
+    ca: Path
+    cert: Path
+    key: Path
+    token_file: Path
+    platform_key: Path
+    state_dir: Path
+    party: str | None = None
+    relay: str | None = None
+    limits: Limits = field(default_factory=Limits)
+
+    @property
+    def identity(self) -> Identity:
+        return Identity(self.ca, self.cert, self.key)
+
+    def token(self) -> str:
+        return self.token_file.read_text().strip()
+
+    def platform(self) -> VerifyingKey:
+        return VerifyingKey.from_b64(self.platform_key.read_text().strip())
+
+
+_PATHS = ("data", "ca", "cert", "key", "token_file", "platform_key", "state_dir")
+_REQUIRED = ("name", "institution", "role", "control_url", *_PATHS)
+
+
+def load(path: Path) -> NodeConfig:
+    """Reads `path`; relative paths are relative to its folder. Raises BadConfig."""
+    try:
+        raw: dict[str, Any] = tomllib.loads(path.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise BadConfig(f"{path}: cannot be read: {error}") from error
+    known = {f.name for f in fields(NodeConfig)}
+    if unknown := sorted(raw.keys() - known):
+        raise BadConfig(f"{path}: field {unknown[0]} is not known; known are {', '.join(sorted(known))}")
+    if missing := [name for name in _REQUIRED if not raw.get(name)]:
+        raise BadConfig(f"{path}: field {missing[0]} is missing")
+    if raw["role"] not in ("bank", "lab"):
+        raise BadConfig(f"{path}: field role: bank or lab is needed, found {raw['role']!r}")
+    if (raw["role"] == "lab") != bool(raw.get("relay")):
+        raise BadConfig(f"{path}: field relay: a lab node needs the address it listens on (host:port), a bank has none")
+    for name in _PATHS:
+        raw[name] = (path.parent / raw[name]).resolve()
+        if name != "state_dir" and not raw[name].exists():
+            raise BadConfig(f"{path}: field {name}: {raw[name]} does not exist")
+    try:
+        limits = Limits(**raw.pop("limits", {}))
+        config = NodeConfig(**raw, limits=limits)
+        config.platform()
+    except (TypeError, BadSignature) as error:
+        raise BadConfig(f"{path}: {error}") from error
+    return config

@@ -1,0 +1,67 @@
+"""The node's line to the control plane: outbound HTTPS only, one pinned CA, every wait bounded."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+
+import httpx
+
+from enclave.endings import JobEnded
+from federated.relay.link import Cause
+
+WAIT_SECONDS = 20
+
+
+class Control:
+    """What a node asks and tells. Raises httpx.HTTPError when the control plane does not answer or refuses."""
+
+    def __init__(self, url: str, ca: Path, token: str) -> None:
+        context = ssl.create_default_context(cafile=str(ca))
+        self._http = httpx.AsyncClient(
+            base_url=url,
+            verify=context,
+            timeout=30,
+            headers={"Authorization": f"Bearer {token}"},
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    async def _call(self, method: str, path: str, **options: object) -> dict:
+        answer = await self._http.request(method, path, **options)  # type: ignore[arg-type]
+        answer.raise_for_status()
+        return answer.json() if answer.content else {}
+
+    async def register(self, description: dict) -> None:
+        await self._call("PUT", "/v1/nodes/self", json=description)
+
+    async def feed(self, after: int) -> dict:
+        """{head, events} after a sequence number. Raises JobEnded: without the feed no gate can open."""
+        try:
+            return await self._call("GET", "/v1/feed", params={"after": after, "limit": 5000})
+        except httpx.HTTPError as error:
+            raise JobEnded(
+                Cause(
+                    "control_plane_unreachable",
+                    "the control plane did not give the consent feed; no data is used without it",
+                    "控制平面未返回授权事件，无授权不得使用数据",
+                )
+            ) from error
+
+    async def work(self, wait: int = WAIT_SECONDS) -> list[dict]:
+        answer = await self._call("GET", "/v1/node/work", params={"wait": wait}, timeout=wait + 15)
+        return answer["items"]
+
+    async def job_events(self, job_id: str, events: list[dict]) -> None:
+        await self._call("POST", f"/v1/node/jobs/{job_id}/events", json={"events": events})
+
+    async def report(self, job_id: str, report: dict, model_sha256: str) -> None:
+        await self._call("PUT", f"/v1/node/jobs/{job_id}/report", json={"report": report, "model_sha256": model_sha256})
+
+    async def score_answer(self, permit_id: str, answer: dict) -> None:
+        await self._call("POST", f"/v1/node/scores/{permit_id}", json=answer)
+
+    async def release_state(self, release_id: str, state: dict) -> None:
+        await self._call("POST", f"/v1/node/releases/{release_id}", json=state)

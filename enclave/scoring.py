@@ -1,0 +1,103 @@
+"""Scores one enterprise across two owners: each evaluates its own part of the model on its own row, no row moves.
+
+The bank's node asks, the lab's node answers a part through the relay; both check the permit's signature and the
+live consent themselves, and both put the use on record before they read the row.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+
+from models.scoring import finish, partial
+
+from consent.artefact import MalformedDocument
+from consent.keys import BadSignature
+from consent.policy import Denied
+from consent.ticket import check_permit
+from consent.times import stamp
+from enclave.airlock import Airlock
+from enclave.config import NodeConfig
+from enclave.endings import JobEnded
+from enclave.gate import Consents
+from enclave.journal import Journal
+from features.tables import Side
+from federated.relay.client import RelayClient
+from federated.relay.link import Cause
+from federated.relay.server import Refused
+
+PART_SECONDS = 8.0
+
+
+class ScoreDesk:
+    """One node's part in scoring; `score` at a bank, `answer_part` at the lab."""
+
+    def __init__(self, config: NodeConfig, side: Side, consents: Consents, journal: Journal, airlock: Airlock) -> None:
+        self._config = config
+        self._side = side
+        self._consents = consents
+        self._journal = journal
+        self._airlock = airlock
+
+    async def _permitted(self, document: dict) -> dict:
+        """The permit's body once signature, time and live consent hold. Raises JobEnded or Denied."""
+        at = stamp(datetime.now(UTC))
+        try:
+            permit = check_permit(document, self._config.platform(), at)
+        except (BadSignature, MalformedDocument) as error:
+            raise JobEnded(Cause("permit_refused", f"the permit was refused: {error}", "评分许可无效")) from error
+        mine = permit["parties"].get(self._config.role, {}).get("node")
+        if mine != self._config.name:
+            raise JobEnded(Cause("permit_refused", "the permit names another node", "评分许可指定了另一个节点"))
+        await self._consents.sync()
+        consent = self._consents.book.live(permit["enterprise"], permit["recipient"], permit["purpose"], at)
+        self._journal.record_uses(
+            [(permit["enterprise"], consent["consent_id"])],
+            at=at,
+            recipient=permit["recipient"],
+            purpose=permit["purpose"],
+            content=f"score with model {permit['release_sha256']}",
+            reference=permit["permit_id"],
+        )
+        return permit
+
+    def _own_part(self, permit: dict) -> tuple[dict, dict]:
+        model = self._airlock.released(permit["release_sha256"])
+        row = self._side.row(permit["enterprise"])
+        if row is None:
+            raise JobEnded(
+                Cause(
+                    "enterprise_not_held",
+                    f"the {self._config.role} holds no row of this enterprise",
+                    "本方没有该企业的数据",
+                )
+            )
+        return model, partial(model, self._config.role, row)
+
+    async def score(self, document: dict) -> dict:
+        """{score, pd, margin, reasons, model_sha256}. Raises what `endings.cause_of` explains."""
+        permit = await self._permitted(document)
+        model, own = self._own_part(permit)
+        lab = permit["parties"]["lab"]
+        client = RelayClient(self._config.identity, lab["relay"], lab["node"])
+        try:
+            theirs = await client.score_part({"permit": document}, PART_SECONDS)
+        except Refused as error:
+            raise JobEnded(error.cause) from error
+        return {**finish(model, {"bank": own, "lab": theirs}), "model_sha256": permit["release_sha256"]}
+
+    async def answer_part(self, caller: str, request: dict) -> bytes:
+        """The lab's part, for the bank node that the permit names. Raises Refused."""
+        try:
+            document = request["permit"]
+            permit = await self._permitted(document)
+            if permit["parties"].get("bank", {}).get("node") != caller:
+                raise JobEnded(Cause("permit_refused", "the permit names another bank node", "评分许可指定了另一银行"))
+            _, own = self._own_part(permit)
+        except JobEnded as error:
+            raise Refused(error.cause) from error
+        except Denied as error:
+            raise Refused(Cause(error.code, error.message, error.message_zh)) from error
+        except (KeyError, TypeError) as error:
+            raise Refused(Cause("permit_refused", "not a score request", "评分请求格式错误")) from error
+        return json.dumps(own).encode()

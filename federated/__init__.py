@@ -1,0 +1,1 @@
+"""Federated computation: the relay between two nodes, and `engine/`, the sandboxed SecretFlow process."""
