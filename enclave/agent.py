@@ -241,14 +241,9 @@ class Agent:
         await self._tell_state(job_id, cause, state)
 
     async def _tell_state(self, job_id: str, cause: Cause, state: str | None = None) -> None:
-        event = {
-            "at": _now(),
-            "kind": "state",
-            "state": state or state_of(cause),
-            "code": cause.code,
-            "message": cause.message,
-            "message_zh": cause.message_zh,
-        }
+        event = {"at": _now(), "kind": "state", "state": state or state_of(cause)}
+        if cause.code:
+            event |= {"code": cause.code, "message": cause.message, "message_zh": cause.message_zh}
         await self._persist(self._control.job_events, job_id, [event])
 
     async def _cancel_unknown(self, item: dict) -> None:

@@ -74,25 +74,29 @@ class Airlock:
 
     async def publish(self, job: Finished) -> str:
         """Checks, stores, registers and reports a finished job's candidate; returns its content address."""
-        model = {
-            **job.model,
-            "job_id": job.ticket["job_id"],
-            "ticket_sha256": ticket_digest(job.ticket),
-            "mode": job.ticket["mode"],
-            "recipe": job.ticket["recipe"],
-        }
+        model, ticket = job.model, job.ticket
         machine_checks(model)
+        if (model["job_id"], model["ticket_sha256"]) != (ticket["job_id"], ticket_digest(ticket)):
+            raise JobEnded(Cause("model_of_another_job", "the model names another job", "模型文件属于另一作业"))
         sha256 = content_sha256(model)
+        cohort = {
+            "bank_rows": job.cohort["bank_rows"],
+            "lab_rows": job.cohort["lab_rows"],
+            "consented": job.cohort["bank_consented"],
+            "lab_consented": job.cohort["lab_consented"],
+        }
+        if "intersection" in job.summary:
+            cohort["intersection"] = int(job.summary["intersection"])
         report = assemble(
-            ticket=job.ticket,
+            ticket=ticket,
             evaluation=job.evaluation,
-            cohort=job.cohort,
+            cohort=cohort,
             phases=job.phases,
             egress=job.egress,
-            summary=job.summary,
-            exclusions=job.exclusions,
-            model=model,
             model_sha256=sha256,
+            withdrawals={"during_job": max((one["enterprises"] for one in job.exclusions), default=0)},
+            engine_protocol=job.summary.get("protocol"),
+            versions=job.summary.get("versions"),
         )
         folder = self._folder / "candidates" / sha256
         folder.mkdir(parents=True, exist_ok=True)

@@ -144,7 +144,7 @@ class Job:
             content=", ".join(column["name"] for column in self._columns()),
             reference=self.ticket["job_id"],
         )
-        self.report({"kind": "state", "state": "running", "code": "", "message": "", "message_zh": ""})
+        self.report({"kind": "state", "state": "running"})
         flow = {
             ("federated", "bank"): self._federated_bank,
             ("federated", "lab"): self._federated_lab,
@@ -284,8 +284,9 @@ class Job:
         engine = await self._engine([], {"model_part.json"})
         raw = await self.talk.link.blob("result", self.deadlines["phase"])
         result = json.loads(raw)
-        model = join_parts(result["model_part"], json.loads(engine.outputs["model_part.json"]))
-        model["calibration"] = result["evaluation"]["calibration"]
+        model = join_parts(
+            result["model_part"], json.loads(engine.outputs["model_part.json"]), result["evaluation"]["calibration"]
+        )
         await self._publish(
             result["evaluation"],
             model,

@@ -43,3 +43,11 @@ def usage(root: int) -> tuple[float, int]:
         cpu += sum(int(value) for value in fields[11:15])
         resident += int(fields[21]) * _PAGE
     return cpu / _TICKS, resident
+
+
+def alive(pid: int) -> bool:
+    """Whether the process exists and is more than a zombie that nobody has collected yet."""
+    try:
+        return _stat(pid)[0] != "Z"
+    except OSError:
+        return False

@@ -108,17 +108,9 @@ def _command(bwrap: str, runtime: Runtime, limits: Limits, files: dict[str, int]
         command += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     else:
         command += ["--unshare-user", "--disable-userns", "--uid", "1000", "--gid", "1000"]
-    command += [
-        "--ro-bind",
-        "/usr",
-        "/usr",
-        "--symlink",
-        "usr/lib",
-        "/lib",
-        "--symlink",
-        "usr/lib64",
-        "/lib64",
-    ]
+    command += ["--ro-bind", "/usr", "/usr"]
+    for name in ("bin", "lib", "lib64"):  # bin: set intersection sorts with /bin/sh and sort
+        command += ["--symlink", f"usr/{name}", f"/{name}"]
     command += _ancestors([*binds.values(), "/in/x", "/etc/x"])
     command += ["--ro-bind", "/etc/ld.so.cache", "/etc/ld.so.cache"]
     for source, destination in binds.items():

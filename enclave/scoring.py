@@ -75,7 +75,7 @@ class ScoreDesk:
         return model, partial(model, self._config.role, row)
 
     async def score(self, document: dict) -> dict:
-        """{score, pd, margin, reasons, model_sha256}. Raises what `endings.cause_of` explains."""
+        """{score, pd, margin, reasons}. Raises what `endings.cause_of` explains."""
         permit = await self._permitted(document)
         model, own = self._own_part(permit)
         lab = permit["parties"]["lab"]
@@ -84,7 +84,7 @@ class ScoreDesk:
             theirs = await client.score_part({"permit": document}, PART_SECONDS)
         except Refused as error:
             raise JobEnded(error.cause) from error
-        return {**finish(model, {"bank": own, "lab": theirs}), "model_sha256": permit["release_sha256"]}
+        return finish(model, {"bank": own, "lab": theirs})
 
     async def answer_part(self, caller: str, request: dict) -> bytes:
         """The lab's part, for the bank node that the permit names. Raises Refused."""

@@ -7,11 +7,18 @@ UID 0 means that the user namespace has already mapped us to an unprivileged use
 import json
 import os
 import resource
+import select
 import sys
 
 
 def main(argv):
     uid, limits = int(argv[0]), json.loads(argv[1])
+    # bubblewrap ends us with the node, but not if the node died while it was still building the walls: then the
+    # node's end of the channel is closed by now
+    channel = select.poll()
+    channel.register(int(argv[argv.index("--channel-fd") + 1]), select.POLLRDHUP)
+    if channel.poll(0):
+        sys.exit("the node is gone")
     for name, value in limits.items():
         resource.setrlimit(getattr(resource, name), (value, value))
     if uid:

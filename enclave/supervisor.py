@@ -63,6 +63,8 @@ class Supervisor:
         self._phase_peak = 0
         self._cpu = 0.0
         self._finished = asyncio.Event()
+        self._gates: list[asyncio.Task] = []
+        self._refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> Result:
         """The result. Raises JobEnded, LinkEnded, or what the gate raised."""
@@ -76,16 +78,16 @@ class Supervisor:
             os.close(write_log)
         reader, writer = await asyncio.open_connection(sock=box.channel, limit=1 << 20)
         writer.write(encode_control(self.task))
-        jobs = [
+        jobs: list[asyncio.Future[None]] = [
             asyncio.ensure_future(self._listen(reader, writer)),
             asyncio.ensure_future(self._watch(box)),
-            asyncio.ensure_future(self._keep_log(read_log)),
+            self._refused,
         ]
+        keeper = asyncio.ensure_future(self._keep_log(read_log))
         if self.conversation is not None:
             jobs.append(asyncio.ensure_future(self._end_with_peer(self.conversation)))
             if self.carries_frames:
                 jobs.append(asyncio.ensure_future(self._from_peer(self.conversation, writer)))
-        keeper = jobs.pop(2)
         try:
             await asyncio.wait(jobs, return_when=asyncio.FIRST_COMPLETED)
             for job in jobs:
@@ -94,9 +96,9 @@ class Supervisor:
             assert self._finished.is_set()
             return self._result
         finally:
-            for job in jobs:
+            for job in (*jobs, *self._gates):
                 job.cancel()
-            await asyncio.gather(*jobs, return_exceptions=True)
+            await asyncio.gather(*jobs, *self._gates, return_exceptions=True)
             with contextlib.suppress(OSError):
                 writer.write(encode_control({"type": "stop", "code": "ended"}))
             writer.close()
@@ -132,11 +134,9 @@ class Supervisor:
     async def _control(self, message: dict, writer: asyncio.StreamWriter) -> None:
         kind = message.get("type")
         if kind == "gate":
-            phase = str(message["phase"])
-            exclude = await self.gate(phase)
-            self._active_at = self._phase_at = time.monotonic()
-            writer.write(encode_control({"type": "proceed", "phase": phase, "exclude": sorted(exclude)}))
-            await writer.drain()
+            # beside the frames, not before them: the peer may need our engine's last words to reach its own gate
+            self._gates.append(asyncio.ensure_future(self._answer_gate(str(message["phase"]), writer)))
+            self._gates[-1].add_done_callback(self._gate_answered)
         elif kind == "phase":
             self._on_phase(message)
         elif kind == "progress":
@@ -161,6 +161,16 @@ class Supervisor:
                 raise _died()
             self._result.summary = message.get("summary", {})
             self._finished.set()
+
+    async def _answer_gate(self, phase: str, writer: asyncio.StreamWriter) -> None:
+        exclude = await self.gate(phase)
+        self._active_at = self._phase_at = time.monotonic()
+        writer.write(encode_control({"type": "proceed", "phase": phase, "exclude": sorted(exclude)}))
+        await writer.drain()
+
+    def _gate_answered(self, answer: asyncio.Task) -> None:
+        if not answer.cancelled() and (error := answer.exception()) is not None and not self._refused.done():
+            self._refused.set_exception(error)
 
     def _blob(self, stream: int, payload: bytes) -> None:
         if stream in self._pending:

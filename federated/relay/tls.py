@@ -14,9 +14,11 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 import asyncio
 import ssl
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
+from cryptography import x509
 
 
 @dataclass(frozen=True)
@@ -67,23 +69,25 @@ async def explain(identity: Identity, host: str, port: int, peer: str) -> tuple[
             f"nothing answers at {where}: {error.strerror or error}",
             f"{where} 无法连接",
         )
+    reason = ""
     try:
-        await asyncio.wait_for(reader.read(1), 2)  # TLS 1.3 refuses our certificate only after the handshake
+        # a gRPC server speaks first; TLS 1.3 refuses our certificate only after its own part of the handshake
+        if await asyncio.wait_for(reader.read(1), 2):
+            return "peer_unreachable", f"{where} broke off, the network between works", f"{where} 中断了连接"
     except TimeoutError:
-        return (
-            "peer_unreachable",
-            f"{where} accepted the connection but does not speak",
-            f"{where} 已连接但无应答",
-        )
-    except ssl.SSLError as error:
-        reason = (error.reason or str(error)).replace("_", " ").lower()
-        return (
-            "own_certificate",
-            f"{where} refuses our certificate ({identity.cert.name}): {reason}",
-            f"{where} 拒绝本节点证书（{identity.cert.name}）：{reason}",
-        )
-    except OSError:
-        pass
+        return "peer_unreachable", f"{where} accepted the connection but does not speak", f"{where} 已连接但无应答"
+    except OSError as error:
+        reason = (getattr(error, "reason", None) or "").replace("_", " ").lower()
     finally:
         writer.close()
-    return "peer_unreachable", f"{where} closed the connection", f"{where} 关闭了连接"
+    own = x509.load_pem_x509_certificate(identity.cert.read_bytes())
+    if own.not_valid_after_utc < datetime.now(UTC):
+        reason = f"expired at {own.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+    elif own.not_valid_before_utc > datetime.now(UTC):
+        reason = f"not valid before {own.not_valid_before_utc:%Y-%m-%d %H:%M} UTC"
+    reason = reason or "not of an authority that it trusts"
+    return (
+        "own_certificate",
+        f"{where} refuses our certificate ({identity.cert.name}): {reason}",
+        f"{where} 拒绝本节点证书（{identity.cert.name}）：{reason}",
+    )

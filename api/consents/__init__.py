@@ -1,0 +1,1 @@
+"""Consents, refusals and withdrawals: imported, verified, countersigned, and told to the nodes by one feed."""

@@ -1,0 +1,92 @@
+"""/v1/consents and /v1/feed."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from api.auth import Action, Caller, permits
+from api.consents import service
+from api.consents.schemas import Consents, Counts, FeedPage, ImportResult
+from api.control import ControlDep
+from api.fields import Text
+
+router = APIRouter(prefix="/v1", tags=["consents"])
+
+
+@router.post(
+    "/consents/import",
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/x-ndjson": {"schema": {"type": "string"}}},
+        }
+    },
+)
+async def import_consents(
+    control: ControlDep,
+    caller: Annotated[Caller, Depends(permits(Action.CONSENT_IMPORT))],
+    request: Request,
+) -> ImportResult:
+    """Import enterprise-signed consents, refusals and withdrawals, one JSON document a line, in order."""
+    result = ImportResult()
+    batch: list[tuple[int, bytes]] = []
+    number = documents = 0
+    pending = b""
+    limit = control.settings.max_consent_documents
+
+    async def flush() -> None:
+        if batch:
+            await run_in_threadpool(service.import_batch, control, caller, list(batch), result)
+            batch.clear()
+
+    async for chunk in request.stream():
+        pieces = (pending + chunk).split(b"\n") if chunk else [pending, b""]
+        if not chunk:  # the end of the body ends the last line
+            pending = b""
+        else:
+            pending = pieces.pop()
+            if len(pending) > service.MAX_LINE:
+                # a line without end: keep enough of it to be refused as too long, drop the rest as it comes
+                pending = pending[: service.MAX_LINE + 1]
+        for line in pieces:
+            number += 1
+            if not line.strip():
+                continue
+            documents += 1
+            if documents > limit:
+                await flush()
+                service.too_many(result, number, limit)
+                return result
+            batch.append((number, line))
+            if len(batch) >= control.settings.consent_batch:
+                await flush()
+    await flush()
+    return result
+
+
+@router.get("/consents")
+def of_enterprise(
+    control: ControlDep,
+    caller: Annotated[Caller, Depends(permits(Action.CONSENT_READ))],
+    enterprise: Text,
+) -> Consents:
+    """The consents and refusals of one enterprise; a bank sees those given to itself."""
+    return service.of_enterprise(control, caller, enterprise)
+
+
+@router.get("/consents/counts")
+def counts(control: ControlDep, caller: Annotated[Caller, Depends(permits(Action.CONSENT_READ))]) -> Counts:
+    return service.counts(control, caller)
+
+
+@router.get("/feed", response_model=FeedPage, dependencies=[Depends(permits(Action.FEED_READ))])
+def feed(
+    control: ControlDep,
+    after: Annotated[int, Query(ge=0, le=2**62)] = 0,
+    limit: Annotated[int, Query(ge=1, le=20_000)] = 5000,
+) -> Response:
+    """Consents, refusals and withdrawals in one order without gaps, after event number `after`."""
+    return Response("".join(service.feed(control, after, limit)), media_type="application/json")

@@ -1,0 +1,152 @@
+"""Tables and queries of consents and their feed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, ClassVar
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from api.consents.states import CONSENT
+from api.db import Base, Machine, Stateful
+from consent.policy import Facts
+
+
+class Consent(Stateful, Base):
+    """One consent or refusal and what became of it; the signed document is in the feed under `seq`."""
+
+    __tablename__ = "consents"
+    AUDIT_KIND: ClassVar[str] = "consent"
+    AUDIT_KEY: ClassVar[tuple[str, ...]] = ("consent_id",)
+    MACHINE: ClassVar[Machine] = CONSENT
+
+    consent_id: Mapped[str] = mapped_column(primary_key=True)
+    enterprise: Mapped[str]
+    recipient: Mapped[str]
+    provider: Mapped[str]
+    purpose: Mapped[str]
+    valid_from: Mapped[str]  # texts of consent.times: fixed width, so their order is the order of time
+    valid_until: Mapped[str]
+    state: Mapped[str]
+    public_key: Mapped[str]
+    document_sha256: Mapped[str]
+    seq: Mapped[int] = mapped_column(sa.BigInteger, sa.ForeignKey("feed.seq"), unique=True)
+    withdrawn_at: Mapped[str | None]
+    withdrawn_seq: Mapped[int | None] = mapped_column(sa.BigInteger, sa.ForeignKey("feed.seq"))
+    imported_at: Mapped[datetime]
+
+    __table_args__ = (
+        sa.Index("consents_subject", "enterprise", "recipient", "purpose", "seq"),
+        sa.Index("consents_recipient", "recipient", "purpose", "state"),
+    )
+
+
+class FeedEvent(Base):
+    """One event of the feed: seq 1, 2, 3, … without gaps. Append-only; `document` is the signed JSON text."""
+
+    __tablename__ = "feed"
+
+    seq: Mapped[int] = mapped_column(sa.BigInteger, primary_key=True, autoincrement=False)
+    kind: Mapped[str]
+    consent_id: Mapped[str]
+    document: Mapped[str]
+    recorded_at: Mapped[datetime]
+
+    __table_args__ = (sa.CheckConstraint("seq > 0", name="feed_seq_positive"),)
+
+
+class FeedHead(Base):
+    """The last sequence number, in one row: locking it puts writers of the feed in one order without gaps."""
+
+    __tablename__ = "feed_head"
+
+    one: Mapped[bool] = mapped_column(primary_key=True, default=True)
+    seq: Mapped[int] = mapped_column(sa.BigInteger)
+
+    __table_args__ = (sa.CheckConstraint("one", name="feed_head_one_row"),)
+
+
+def lock_head(session: Session) -> FeedHead:
+    return session.scalars(sa.select(FeedHead).with_for_update()).one()
+
+
+def head(session: Session) -> int:
+    return session.scalars(sa.select(FeedHead.seq)).one()
+
+
+def events(session: Session, after: int, limit: int) -> Sequence[sa.Row]:
+    query = sa.select(FeedEvent.seq, FeedEvent.kind, FeedEvent.document)
+    return session.execute(query.where(FeedEvent.seq > after).order_by(FeedEvent.seq).limit(limit)).all()
+
+
+def known(session: Session, consent_ids: set[str]) -> dict[str, Consent]:
+    rows = session.scalars(sa.select(Consent).where(Consent.consent_id.in_(consent_ids)))
+    return {row.consent_id: row for row in rows}
+
+
+def newest(
+    session: Session, enterprise: str, recipient: str, provider: str, purpose: str, *, lock: bool = False
+) -> Consent | None:
+    """The newest consent or refusal for this recipient and purpose, as a node's book sees it.
+
+    `lock` holds it against a withdrawal until the transaction ends.
+    """
+    query = (
+        sa.select(Consent)
+        .where(Consent.enterprise == enterprise, Consent.recipient == recipient, Consent.purpose == purpose)
+        .order_by(Consent.seq.desc())
+        .limit(1)
+    )
+    found = session.scalar(query.with_for_update(read=True) if lock else query)
+    return found if found is not None and found.provider == provider else None
+
+
+def facts_of(row: Consent | None, at: str) -> Facts:
+    """The facts that the policy scope `score` asks for."""
+    if row is None:
+        return Facts(at=at)
+    return Facts(
+        at=at,
+        purpose=row.purpose,
+        consent_found=True,
+        refused=row.state == "refused",
+        withdrawn_at=row.withdrawn_at,
+        valid_from=row.valid_from,
+        valid_until=row.valid_until,
+    )
+
+
+def covered_count(session: Session, recipient: str, provider: str, purpose: str, at: str) -> int:
+    """How many enterprises' newest word is a live consent: an upper bound of any cohort."""
+    newest_word = (
+        sa.select(Consent.provider, Consent.state, Consent.valid_from, Consent.valid_until)
+        .distinct(Consent.enterprise)
+        .where(Consent.recipient == recipient, Consent.purpose == purpose)
+        .order_by(Consent.enterprise, Consent.seq.desc())
+        .subquery()
+    )
+    query = sa.select(sa.func.count()).where(
+        newest_word.c.state == "active",
+        newest_word.c.provider == provider,
+        newest_word.c.valid_from <= at,
+        newest_word.c.valid_until > at,
+    )
+    return session.scalars(query).one()
+
+
+def of_enterprise(session: Session, enterprise: str, recipient: str | None) -> Sequence[Consent]:
+    query = sa.select(Consent).where(Consent.enterprise == enterprise).order_by(Consent.seq)
+    if recipient is not None:
+        query = query.where(Consent.recipient == recipient)
+    return session.scalars(query.limit(1000)).all()
+
+
+def counts(session: Session, recipient: str | None) -> Sequence[sa.Row[Any]]:
+    query = sa.select(Consent.recipient, Consent.purpose, Consent.state, sa.func.count().label("n")).group_by(
+        Consent.recipient, Consent.purpose, Consent.state
+    )
+    if recipient is not None:
+        query = query.where(Consent.recipient == recipient)
+    return session.execute(query.order_by(Consent.recipient, Consent.purpose, Consent.state)).all()

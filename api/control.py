@@ -1,0 +1,35 @@
+"""What a service function is given: settings, database (with its clock), signing key and hub, put together once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from api.db import Database
+from api.hub import Hub
+from api.settings import Settings
+from consent.keys import SigningKey
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class Control:
+    settings: Settings
+    db: Database
+    key: SigningKey
+    hub: Hub
+    # leases are counted from here at the earliest: our own absence is not a node's
+    started_at: datetime = field(default_factory=utc_now)
+
+
+def _control(request: Request) -> Control:
+    return request.app.state.control
+
+
+ControlDep = Annotated[Control, Depends(_control)]

@@ -1,0 +1,243 @@
+"""The database: engine, tables' base class, and the unit of work that every write goes through.
+
+A service function opens one `Unit`, and leaving it commits or rolls back: handlers never commit. A write leaves
+its audit row through the unit, and the database itself refuses at commit a row of an audited table that was
+written without one (trigger `require_audit`), so forgetting it is an error, not a gap.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, validates
+
+from api.errors import Conflict
+
+NOTIFY_CHANNEL = "creditlab"
+
+Clock = Callable[[], datetime]
+
+
+class SignedText(sa.types.TypeDecorator[dict[str, Any]]):
+    """A signed document as the JSON text it was made as: JSONB would rewrite numbers under a signature."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: dict[str, Any] | None, dialect: sa.Dialect) -> str | None:
+        return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+    def process_result_value(self, value: str | None, dialect: sa.Dialect) -> dict[str, Any] | None:
+        return None if value is None else json.loads(value)
+
+
+class Base(DeclarativeBase):
+    type_annotation_map: ClassVar[dict] = {
+        datetime: sa.DateTime(timezone=True),
+        dict[str, Any]: JSONB,
+        list[dict[str, Any]]: JSONB,
+        str: sa.Text,
+    }
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who acts, as the audit names them."""
+
+    account_id: str
+    name: str
+    institution: str
+
+
+SYSTEM = Actor("system", "system", "platform")
+
+
+class AuditRow(Base):
+    """One write: who, when, what, on which object, why. Append-only."""
+
+    __tablename__ = "audit"
+
+    seq: Mapped[int] = mapped_column(sa.BigInteger, sa.Identity(always=True), primary_key=True)
+    at: Mapped[datetime]
+    actor: Mapped[str]
+    actor_name: Mapped[str]
+    institution: Mapped[str]
+    action: Mapped[str]
+    object_kind: Mapped[str]
+    object_id: Mapped[str]
+    from_state: Mapped[str | None]
+    to_state: Mapped[str | None]
+    reason: Mapped[str]
+    detail: Mapped[dict[str, Any]] = mapped_column(server_default=sa.text("'{}'::jsonb"))
+    txid: Mapped[int] = mapped_column(sa.BigInteger, server_default=sa.text("(pg_current_xact_id()::text)::bigint"))
+
+    __table_args__ = (sa.Index("audit_object", "object_kind", "object_id", "txid"),)
+
+
+class Audited:
+    """Mixin of tables whose every write needs an audit row in the same transaction."""
+
+    AUDIT_KIND: ClassVar[str]
+    AUDIT_KEY: ClassVar[tuple[str, ...]] = ("id",)
+
+    @property
+    def audit_id(self) -> str:
+        return "/".join(str(getattr(self, name)) for name in self.AUDIT_KEY)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The states of one kind of object: the first is where it begins; `transitions` is the whole truth."""
+
+    kind: str
+    initial: frozenset[str]
+    transitions: dict[str, frozenset[str]]
+
+    @property
+    def states(self) -> frozenset[str]:
+        return frozenset(self.transitions)
+
+    @property
+    def final(self) -> frozenset[str]:
+        return frozenset(state for state, after in self.transitions.items() if not after)
+
+
+class IllegalTransition(Conflict):
+    """The object is not in a state from which this is possible."""
+
+    code = "illegal_transition"
+
+    def __init__(self, machine: Machine, name: str, before: str, to: str) -> None:
+        super().__init__(
+            f"{machine.kind} {name} is {before}: it cannot become {to}",
+            f"{machine.kind} {name} 当前状态为 {before}，不能变更为 {to}",
+        )
+
+
+class StateWrittenOutsideTransition(AssertionError):
+    """A programming error: `state` was assigned other than through Unit.create or Unit.transition."""
+
+
+_moving: ContextVar[bool] = ContextVar("state_is_moving", default=False)
+
+
+class Stateful(Audited):
+    """Mixin of objects with a life cycle: `state` is written by Unit.create and Unit.transition only."""
+
+    MACHINE: ClassVar[Machine]
+
+    state: Mapped[str]
+
+    @validates("state")
+    def _only_by_transition(self, _key: str, value: str) -> str:
+        if not _moving.get():
+            raise StateWrittenOutsideTransition(f"{type(self).__name__}.state = {value!r}")
+        return value
+
+
+class Unit:
+    """One transaction by one actor at one moment. Made by `Database.unit`."""
+
+    def __init__(self, session: Session, actor: Actor, now: datetime) -> None:
+        self.session, self.actor, self.now = session, actor, now
+
+    def audit_values(
+        self,
+        action: str,
+        kind: str,
+        object_id: str,
+        reason: str,
+        before: str | None = None,
+        after: str | None = None,
+        detail: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """The values of one audit row, for bulk inserts; `record` is the everyday way."""
+        return {
+            "at": self.now,
+            "actor": self.actor.account_id,
+            "actor_name": self.actor.name,
+            "institution": self.actor.institution,
+            "action": action,
+            "object_kind": kind,
+            "object_id": object_id,
+            "from_state": before,
+            "to_state": after,
+            "reason": reason,
+            "detail": detail or {},
+        }
+
+    def record(self, action: str, row: Audited, reason: str, **more: Any) -> None:
+        """Appends the audit row of a write to `row`."""
+        values = self.audit_values(action, row.AUDIT_KIND, row.audit_id, reason, **more)
+        self.session.execute(sa.insert(AuditRow), values)
+
+    def create[T: Audited](self, row: T, action: str, reason: str, state: str | None = None, **detail: Any) -> T:
+        """Adds a row and its audit row; a stateful one begins in `state`, one of its machine's initial states."""
+        if isinstance(row, Stateful):
+            if state not in row.MACHINE.initial:
+                raise StateWrittenOutsideTransition(f"{row.MACHINE.kind} cannot begin as {state!r}")
+            self._set_state(row, state)
+        self.session.add(row)
+        self.session.flush()
+        self.record(action, row, reason, after=state, detail=detail)
+        return row
+
+    def transition(self, row: Stateful, to: str, action: str, reason: str, **detail: Any) -> None:
+        """Moves `row` to state `to`, with its audit row. The only way to write a state.
+
+        Raises IllegalTransition (409) when the machine has no such transition.
+        """
+        before = row.state
+        if to not in row.MACHINE.transitions[before]:
+            raise IllegalTransition(row.MACHINE, row.audit_id, before, to)
+        self._set_state(row, to)
+        self.session.flush()
+        self.record(action, row, reason, before=before, after=to, detail=detail)
+
+    @staticmethod
+    def _set_state(row: Stateful, state: str) -> None:
+        token = _moving.set(True)
+        try:
+            row.state = state
+        finally:
+            _moving.reset(token)
+
+    def notify(self, topic: str) -> None:
+        """Wakes those who wait for `topic`, in every process, when and only when this transaction commits."""
+        self.session.execute(sa.select(sa.func.pg_notify(NOTIFY_CHANNEL, topic)))
+
+
+class Database:
+    """Engine and sessions over one PostgreSQL address (`postgresql+psycopg://…`)."""
+
+    def __init__(self, url: str, clock: Clock) -> None:
+        self.url = url
+        self.clock = clock
+        self.engine = sa.create_engine(url, pool_size=10, max_overflow=30, pool_pre_ping=True, pool_timeout=10)
+
+    @property
+    def conninfo(self) -> str:
+        """The same address for psycopg itself."""
+        return self.url.replace("postgresql+psycopg://", "postgresql://", 1)
+
+    @contextmanager
+    def unit(self, actor: Actor) -> Iterator[Unit]:
+        with Session(self.engine, expire_on_commit=False) as session, session.begin():
+            yield Unit(session, actor, self.clock())
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session for reading; whatever it wrote is rolled back."""
+        with Session(self.engine) as session:
+            yield session
+
+    def dispose(self) -> None:
+        self.engine.dispose()

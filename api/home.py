@@ -1,0 +1,104 @@
+"""The control plane's folder: where its key, certificates, operator token and embedded database lie.
+
+Owns file names and modes. It creates the signing key and the operator's token file when they are absent; it
+never makes certificates (`creditlab pki` does) and never prints a secret.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from consent.keys import BadSignature, SigningKey
+
+
+class HomeError(Exception):
+    """The folder lacks something or holds something unusable; the message names the file and the remedy."""
+
+    def __init__(self, message: str, message_zh: str) -> None:
+        super().__init__(message)
+        self.message, self.message_zh = message, message_zh
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Writes a file of mode 0600 that appears whole or not at all."""
+    temporary = path.with_name(path.name + ".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+@dataclass(frozen=True)
+class Home:
+    path: Path
+
+    @property
+    def certificate(self) -> Path:
+        return self.path / "pki" / "control.crt"
+
+    @property
+    def certificate_key(self) -> Path:
+        return self.path / "pki" / "control.key"
+
+    @property
+    def ca(self) -> Path:
+        return self.path / "pki" / "ca.crt"
+
+    @property
+    def platform_key(self) -> Path:
+        return self.path / "keys" / "platform.pem"
+
+    @property
+    def platform_public(self) -> Path:
+        """The base64 public key, to be given to every node at admission."""
+        return self.path / "keys" / "platform.pub"
+
+    @property
+    def operator_token(self) -> Path:
+        return self.path / "operator.token"
+
+    @property
+    def postgres(self) -> Path:
+        return self.path / "postgres"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / "serve.lock"
+
+    def check_certificates(self) -> None:
+        """Raises HomeError naming the missing file and the command that makes it."""
+        for path in (self.certificate, self.certificate_key, self.ca):
+            if not path.is_file():
+                raise HomeError(
+                    f"{path} is missing: run `creditlab pki init CA` and `creditlab pki issue CA control "
+                    f"--out {path.parent} --host HOST`",
+                    f"缺少 {path}：请先运行 `creditlab pki init CA` 与 `creditlab pki issue CA control "
+                    f"--out {path.parent} --host 主机名`",
+                )
+
+    def signing_key(self) -> SigningKey:
+        """The platform's signing key, made on first run. Raises HomeError for an unusable or exposed file."""
+        if not self.platform_key.exists():
+            self.platform_key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_private(self.platform_key, SigningKey.generate().to_pem())
+        mode = self.platform_key.stat().st_mode & 0o777
+        if mode & 0o077:
+            raise HomeError(
+                f"{self.platform_key} has mode {mode:o}: only its owner may read it, run chmod 600",
+                f"{self.platform_key} 的权限为 {mode:o}：只允许所有者读取，请执行 chmod 600",
+            )
+        try:
+            key = SigningKey.from_pem(self.platform_key.read_bytes())
+        except (BadSignature, ValueError) as error:
+            raise HomeError(
+                f"{self.platform_key} holds no Ed25519 private key: restore it from the backup",
+                f"{self.platform_key} 不是有效的 Ed25519 私钥：请从备份恢复",
+            ) from error
+        if not self.platform_public.exists() or self.platform_public.read_text().strip() != key.public.b64:
+            self.platform_public.write_text(key.public.b64 + "\n")
+        return key

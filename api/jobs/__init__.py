@@ -1,0 +1,1 @@
+"""Joint-modelling jobs: proposed, approved by two, ticketed, and followed until both sides have ended."""

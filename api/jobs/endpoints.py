@@ -1,0 +1,131 @@
+"""/v1/jobs and /v1/node/jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Response
+from starlette.concurrency import run_in_threadpool
+
+from api.auth import Action, Caller, permits
+from api.control import ControlDep
+from api.fields import JobId, Limit
+from api.jobs import service
+from api.jobs.schemas import (
+    DecisionIn,
+    Events,
+    JobIn,
+    JobOut,
+    Jobs,
+    JobState,
+    NodeEventsIn,
+    NodeEventsOut,
+    ReasonIn,
+    ReportIn,
+)
+
+router = APIRouter(prefix="/v1", tags=["jobs"])
+
+Reader = Annotated[Caller, Depends(permits(Action.JOB_READ))]
+
+
+@router.post("/jobs", status_code=201)
+def propose(
+    control: ControlDep, caller: Annotated[Caller, Depends(permits(Action.JOB_PROPOSE))], body: JobIn
+) -> JobOut:
+    """A bank proposes a job."""
+    return service.propose(control, caller, body)
+
+
+@router.get("/jobs")
+def list_jobs(control: ControlDep, caller: Reader, state: JobState | None = None, limit: Limit = 100) -> Jobs:
+    """Jobs the caller may see, newest first."""
+    return service.list_jobs(control, caller, state, limit)
+
+
+@router.get("/jobs/{job_id}")
+def get(control: ControlDep, caller: Reader, job_id: JobId) -> JobOut:
+    return service.get(control, caller, job_id)
+
+
+@router.post("/jobs/{job_id}/approvals")
+def decide(
+    control: ControlDep,
+    caller: Annotated[Caller, Depends(permits(Action.JOB_APPROVE))],
+    job_id: JobId,
+    body: DecisionIn,
+) -> JobOut:
+    """The data owner and the operator each decide; the second approval signs the ticket."""
+    return service.decide(control, caller, job_id, body)
+
+
+@router.post("/jobs/{job_id}/cancel")
+def cancel(
+    control: ControlDep,
+    caller: Annotated[Caller, Depends(permits(Action.JOB_CANCEL))],
+    job_id: JobId,
+    body: ReasonIn,
+) -> JobOut:
+    return service.cancel(control, caller, job_id, body.reason)
+
+
+@router.post("/jobs/{job_id}/retry", status_code=201)
+def retry(
+    control: ControlDep,
+    caller: Annotated[Caller, Depends(permits(Action.JOB_RETRY))],
+    job_id: JobId,
+    body: ReasonIn,
+) -> JobOut:
+    """A new job from the same proposal, to be approved alike."""
+    return service.retry(control, caller, job_id, body.reason)
+
+
+@router.get("/jobs/{job_id}/events")
+async def events(
+    control: ControlDep,
+    caller: Reader,
+    job_id: JobId,
+    after: Annotated[int, Query(ge=0, le=2**62)] = 0,
+    wait: Annotated[float, Query(ge=0, le=60)] = 0,
+    limit: Limit = 500,
+) -> Events:
+    """Events after number `after`; waits up to `wait` seconds for the first one."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + wait
+    with control.hub.listen(service.topic(job_id)) as bell:
+        while True:
+            found = await run_in_threadpool(service.events, control, caller, job_id, after, limit)
+            left = deadline - loop.time()
+            if found.events or left <= 0 or control.hub.closing:
+                return found
+            await bell.wait(left)
+
+
+@router.get("/jobs/{job_id}/report")
+def report(control: ControlDep, caller: Reader, job_id: JobId) -> dict[str, Any]:
+    """The aggregate report, with how the model's release stands now."""
+    return service.report(control, caller, job_id)
+
+
+@router.post("/node/jobs/{job_id}/events")
+def node_events(
+    control: ControlDep,
+    caller: Annotated[Caller, Depends(permits(Action.NODE_REPORT))],
+    job_id: JobId,
+    body: NodeEventsIn,
+) -> NodeEventsOut:
+    """A node tells how its part goes; the answer says how the whole job stands."""
+    return service.node_events(control, caller, job_id, body)
+
+
+@router.put("/node/jobs/{job_id}/report", status_code=204)
+def put_report(
+    control: ControlDep,
+    caller: Annotated[Caller, Depends(permits(Action.NODE_REPORT))],
+    job_id: JobId,
+    body: ReportIn,
+) -> Response:
+    """The lab's node hands in the aggregate report."""
+    service.put_report(control, caller, job_id, body)
+    return Response(status_code=204)

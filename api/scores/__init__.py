@@ -1,0 +1,1 @@
+"""Scores on demand: a consent at that moment, a usage record, a signed permit, and a node's answer passed on."""

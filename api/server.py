@@ -1,0 +1,164 @@
+"""`creditlab serve`: from a folder to a serving process, and back to nothing left running."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import logging
+import signal
+import ssl
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import uvicorn
+
+from api import migrations
+from api.app import create_app
+from api.auth import new_token
+from api.control import Control, utc_now
+from api.db import Database
+from api.embedded import EmbeddedPostgres
+from api.home import Home, HomeError, write_private
+from api.hub import Hub
+from api.institutions.service import install_operator
+from api.settings import Settings
+
+log = logging.getLogger("creditlab.serve")
+
+GRACE_SECONDS = 8
+
+
+@contextmanager
+def only_one(home: Home) -> Iterator[None]:
+    """Holds the folder for this process. Raises HomeError when another one serves from it."""
+    home.path.mkdir(parents=True, exist_ok=True)
+    with home.lock.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise HomeError(
+                f"another control plane serves from {home.path}: stop it first",
+                f"已有控制平面在使用 {home.path}：请先停止它",
+            ) from error
+        yield
+
+
+@contextmanager
+def database(settings: Settings, home: Home) -> Iterator[Database]:
+    """The migrated database: embedded unless an address is configured."""
+    embedded = None if settings.database_url else EmbeddedPostgres(home.postgres)
+    if embedded is not None:
+        embedded.start()
+    try:
+        db = Database(settings.database_url or embedded.url, utc_now)  # type: ignore[union-attr]
+        try:
+            migrations.upgrade(db.engine)
+            yield db
+        finally:
+            db.dispose()
+    finally:
+        if embedded is not None:
+            embedded.stop()
+
+
+def operator_token(home: Home) -> str:
+    """The operator's token, made on first run."""
+    if not home.operator_token.exists():
+        write_private(home.operator_token, new_token().encode() + b"\n")
+    return home.operator_token.read_text().strip()
+
+
+class _Server(uvicorn.Server):
+    """Releases the long polls at the signal, so that a graceful stop does not wait for them."""
+
+    def __init__(self, config: uvicorn.Config, hub: Hub) -> None:
+        super().__init__(config)
+        self._hub = hub
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._hub.close()
+        super().handle_exit(sig, frame)
+
+    async def startup(self, sockets: list | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            for server in self.servers:
+                for sock in server.sockets:
+                    address = sock.getsockname()
+                    log.info("serving on https://%s:%s", address[0], address[1])
+
+    async def shutdown(self, sockets: list | None = None) -> None:
+        reaper = asyncio.create_task(self._cut_idle_connections())
+        await super().shutdown(sockets=sockets)
+        reaper.cancel()
+
+    async def _cut_idle_connections(self) -> None:
+        """Once no request runs, what is left are kept-alive connections whose clients may never say goodbye."""
+        while True:
+            await asyncio.sleep(0.05)
+            if self.server_state.tasks:
+                continue
+            for connection in list(self.server_state.connections):
+                transport = connection.transport
+                if transport is not None and transport.get_write_buffer_size() == 0:
+                    transport.abort()
+
+
+def _tls(config: uvicorn.Config, home: Home) -> None:
+    config.load()
+    assert config.ssl is not None
+    config.ssl.minimum_version = ssl.TLSVersion.TLSv1_3
+
+
+def serve(settings: Settings) -> int:
+    """Serves until SIGTERM or SIGINT. Returns the exit code. Raises HomeError or PostgresFailed."""
+    home = Home(settings.home)
+    home.check_certificates()
+    with only_one(home):
+        starting = True
+
+        def stop(number: int, _frame: FrameType | None) -> None:
+            # while starting, leave through the finally clauses; afterwards uvicorn has handled the signal itself
+            # and only raises it once more when it is done
+            if starting:
+                raise SystemExit(128 + number)
+
+        previous = {s: signal.signal(s, stop) for s in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            key = home.signing_key()
+            with database(settings, home) as db:
+                install_operator(Control(settings, db, key, Hub(db.conninfo)), operator_token(home))
+                hub = Hub(db.conninfo)
+                app = create_app(Control(settings, db, key, hub))
+                config = uvicorn.Config(
+                    app,
+                    host=settings.host,
+                    port=settings.port,
+                    ssl_certfile=str(home.certificate),
+                    ssl_keyfile=str(home.certificate_key),
+                    log_level="warning",
+                    access_log=False,
+                    timeout_graceful_shutdown=GRACE_SECONDS,
+                    server_header=False,
+                )
+                try:
+                    _tls(config, home)
+                except (ssl.SSLError, OSError) as error:
+                    raise HomeError(
+                        f"{home.certificate} and its key cannot be used ({error}): issue them again",
+                        f"{home.certificate} 或其私钥不可用（{error}）：请重新签发",
+                    ) from error
+                server = _Server(config, hub)
+                starting = False
+                asyncio.run(server.serve())
+                return 0 if server.started else 1
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+
+def configure_logging() -> None:
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)

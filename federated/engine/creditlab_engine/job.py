@@ -1,0 +1,169 @@
+"""One federated job in the SecretFlow process: the phases in order, on this party's rows.
+
+Owns the order psi → screen → fit_lab → fit_joint → predict, the dropping of rows whose consent has ended before each
+of them, and the outputs. What a recipe does is in `boosting.py` and `logistic.py`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as parquet
+import secretflow as sf
+
+from models.channel import Channel
+from models.formats import canonical, validate
+from models.recipes import RecipeError, resolve
+from models.roles import CAL, FIT, TEST, UNUSED, roles
+
+from . import boosting, facts, parts, screen
+from .cipher import Cipher
+from .encode import Feature, make_features, order_map
+from .errors import EngineError
+from .intersect import intersect
+from .session import Session, check_protocol
+from .table import Table, load
+from .trees import Grower, Owner, Params
+
+_ROLES = (FIT, CAL, TEST, UNUSED)
+MIN_FIT_ROWS = 50
+
+
+class Job:
+    def __init__(self, channel: Channel, task: dict[str, Any], inputs: str, offset: int) -> None:
+        self.channel, self.task, self.inputs, self.offset = channel, task, inputs, offset
+        self.ticket, self.party = task["ticket"], task["party"]
+        check_protocol(self.ticket["protocol"])
+        try:
+            self.recipe = resolve(self.ticket["recipe"], "federated")
+        except RecipeError as error:
+            raise EngineError("recipe_refused", error.message, error.message_zh) from None
+        self.session: Session
+        self.cipher: Cipher
+        self.table: Table
+        self.role: np.ndarray
+
+    def run(self) -> None:
+        with self.channel.phase("psi") as phase:
+            common = self._align(phase.exclude)
+        with self.channel.phase("screen") as phase:
+            self._begin(phase.exclude)
+            self._screen()
+        models = {}
+        for name in ("fit_lab", "fit_joint"):
+            with self.channel.phase(name) as phase:
+                self._begin(phase.exclude)
+                models[name] = self._fit(name)
+        with self.channel.phase("predict") as phase:
+            self._begin(phase.exclude)
+            margins = {name: self._predict(models[name]) for name in ("fit_joint", "fit_lab")}
+            self._write(margins, models["fit_joint"])
+            self.session.close()
+        self.channel.done(
+            {
+                "intersection": common,
+                "rows": len(self.table.ids),
+                "versions": facts.versions(),
+                "protocol": facts.protocol(self.ticket),
+            }
+        )
+
+    # ---- phases
+
+    def _align(self, exclude: Collection[str]) -> int:
+        """Session, intersection, order of rows and roles. Returns the size of the intersection."""
+        problem: EngineError | None = None
+        try:
+            excluded = self.task.get("exclude_columns", {}).get(self.party, ())
+            self.table = load(self.inputs, self.ticket, self.party, excluded).without(exclude)
+            if not len(self.table.ids):
+                problem = EngineError("empty_intersection")
+        except EngineError as error:
+            problem = error
+        self.session = Session(self.party, self.ticket, self.offset)
+        self.session.agree(problem)
+        self.cipher = Cipher(self.session)
+        common = intersect(self.session, list(self.table.ids))
+        self.table = self.table.aligned(common)
+        self.session.same_cohort(self.table.ids)
+        self.role = self._roles()
+        return len(common)
+
+    def _roles(self) -> np.ndarray:
+        """The bank knows the split; it tells the lab the role of each row, and nothing else about it."""
+
+        def make() -> np.ndarray:
+            names = roles(list(self.table.ids), self.table.split, self.ticket)
+            return np.array([_ROLES.index(name) for name in names], dtype=np.int8)
+
+        told = self.session.bank(make)()
+        return np.asarray(sf.reveal(told))
+
+    def _begin(self, exclude: Collection[str]) -> None:
+        """Drop rows whose consent has ended, then make sure that both parties mean the same cohort."""
+        keep = ~np.isin(self.table.ids, np.array(sorted(exclude), dtype=object))
+        self.table, self.role = self.table.take(keep), self.role[keep]
+        self.session.same_cohort(self.table.ids)
+        self.fit = self.role == _ROLES.index(FIT)
+        problem: EngineError | None = None
+        if int(self.fit.sum()) < MIN_FIT_ROWS:
+            problem = EngineError("too_few_rows", f"{int(self.fit.sum())} rows, at least {MIN_FIT_ROWS}")
+        elif self.table.label is not None and len(np.unique(self.table.label[self.fit])) < 2:
+            problem = EngineError("label_constant")
+        self.session.agree(problem)
+
+    def _screen(self) -> None:
+        lab, rows = self.party == "lab", self.table.take(self.fit)
+        binned = (
+            screen.bin_columns(rows.columns, rows.kinds, screen.SCREEN_BINS, screen.SCREEN_MIN_SHARE) if lab else None
+        )
+        counts = screen.label_counts(self.session, self.cipher, rows.label, binned)
+        if counts is not None:
+            self.channel.output("screen.json", json.dumps(screen.report(counts)).encode())
+
+    def _fit(self, name: str) -> Any:
+        return self._fit_boosting(joint=name == "fit_joint")
+
+    def _fit_boosting(self, joint: bool) -> tuple[boosting.Ensemble, list[Feature]]:
+        given = self.recipe["params"]
+        seed = int(self.ticket.get("evaluation", {}).get("seed", 0))
+        params = Params(
+            **{key: given[key] for key in Params.__dataclass_fields__ if key in given}, seed=seed
+        )
+        rows = self.table.take(self.fit)
+        features = make_features(rows.columns, rows.kinds, params.bins) if joint or self.party == "lab" else []
+        self.session.agree(EngineError("no_columns", self.party) if self.party == "lab" and not features else None)
+        owner = Owner(features, order_map(features, rows.columns), params, self.party)
+        grower = Grower(rows.label, owner, "lab", params) if rows.label is not None else None
+        model = boosting.fit(
+            self.session, self.cipher, owner, grower, lambda done, total: self.channel.progress(done, total, "tree")
+        )
+        return model, features
+
+    def _predict(self, model: Any) -> np.ndarray | None:
+        ensemble, features = model
+        return boosting.predict(self.session, ensemble, order_map(features, self.table.columns))
+
+    def _write(self, margins: dict[str, np.ndarray | None], joint: Any) -> None:
+        head = parts.header(self.ticket, self.recipe, self.party, self.table.kinds, "tree_ensemble")
+        part = parts.tree_part(head, joint[0])
+        self.channel.output("model_part.json", canonical(validate(part)))
+        if self.table.label is None:
+            return
+        scores = pa.table(
+            {
+                "id": pa.array(list(self.table.ids), pa.string()),
+                "role": pa.array([_ROLES[code] for code in self.role], pa.string()),
+                "y": pa.array(self.table.label, pa.int8()),
+                "joint_margin": pa.array(margins["fit_joint"], pa.float64()),
+                "lab_margin": pa.array(margins["fit_lab"], pa.float64()),
+            }
+        )
+        buffer = io.BytesIO()
+        parquet.write_table(scores, buffer)
+        self.channel.output("scores.parquet", buffer.getvalue())

@@ -1,0 +1,94 @@
+"""How strongly each of the lab's columns goes with the bank's label, alone: the screen before training.
+
+Owns the exchange: labels of the fit rows encrypted at the bank, added up by bin at the lab, decrypted at the bank. The
+bank learns goods and bads per bin of each column (bins without their borders or levels); the lab learns nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from models.binning import assign, auc_from_counts, bin_count, fit_bins, iv
+
+from .cipher import Cipher
+from .session import Session
+
+SCREEN_BINS = 10
+SCREEN_MIN_SHARE = 0.02
+
+
+@dataclass
+class Binned:
+    """One party's columns as bins: name → bins (models.binning), and codes, rows × columns."""
+
+    bins: dict[str, dict[str, Any]]
+    codes: np.ndarray
+
+    @property
+    def sizes(self) -> list[int]:
+        return [bin_count(bins) for bins in self.bins.values()]
+
+
+def bin_columns(
+    columns: Mapping[str, np.ndarray], kinds: Mapping[str, str], max_bins: int, min_share: float
+) -> Binned:
+    """Bins of each column and the codes of the same rows."""
+    bins = {name: fit_bins(values, kinds[name], max_bins, min_share) for name, values in columns.items()}
+    codes = [assign(bins[name], values).astype(np.int8) for name, values in columns.items()]
+    return Binned(bins, np.ascontiguousarray(np.stack(codes, axis=1)))
+
+
+def label_counts(
+    session: Session, cipher: Cipher, label: np.ndarray | None, binned: Binned | None
+) -> dict[str, tuple[np.ndarray, np.ndarray]] | None:
+    """Goods and bads per bin of each of the lab's columns: at the bank; None at the lab.
+
+    `label` (0/1 of the fit rows) is the bank's argument, `binned` (same rows) the lab's.
+    """
+
+    def encrypt() -> Any:
+        assert label is not None
+        bad = label.astype(np.float64)
+        return cipher.encrypt(np.stack([1.0 - bad, bad], axis=1))
+
+    def add_up(ciphertexts: Any) -> tuple[list[tuple[str, int]], list[Any]]:
+        assert binned is not None
+        sizes = binned.sizes
+        buckets = max(sizes)
+        pick = [column * buckets + code for column, size in enumerate(sizes) for code in range(size)]
+        everyone = np.ones(len(binned.codes), dtype=np.int8)
+        sums = cipher.sums(ciphertexts, [everyone], binned.codes, buckets, pick, cumulative=False)
+        return list(zip(binned.bins, sizes)), sums
+
+    def open_sums(answer: tuple[list[tuple[str, int]], list[Any]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        layout, sums = answer
+        counts = np.rint(cipher.decrypt(sums[0]))
+        out, start = {}, 0
+        for name, size in layout:
+            out[str(name)] = counts[start : start + size, 0], counts[start : start + size, 1]
+            start += size
+        return out
+
+    answer = session.lab(add_up)(session.bank(encrypt)().to(session.lab))
+    return session.keep(session.bank, session.bank(open_sums)(answer.to(session.bank)))
+
+
+def report(counts: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> list[dict[str, Any]]:
+    """The screen's rows: univariate AUC, information value and the AUC of being missing."""
+    rows = []
+    for name, (goods, bads) in counts.items():
+        present = np.array([goods[:-1].sum(), goods[-1]]), np.array([bads[:-1].sum(), bads[-1]])
+        rows.append(
+            {
+                "party": "lab",
+                "column": name,
+                "auc": round(auc_from_counts(goods, bads), 6),
+                "iv": round(iv(goods, bads), 6),
+                "missing_auc": round(auc_from_counts(*present), 6),
+            }
+        )
+    return rows

@@ -1,0 +1,300 @@
+"""A control plane in this process over plain HTTP on loopback, with people, a bank, a lab and two fake nodes.
+
+The database is a real PostgreSQL, fresh for each world. The clock can be moved. A fake node talks HTTP exactly as
+a real one does and computes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+
+from api.app import create_app
+from api.auth import new_token
+from api.client import LabClient
+from api.control import Control
+from api.db import Database
+from api.hub import Hub
+from api.institutions.service import install_operator
+from api.settings import Settings
+from consent import artefact
+from consent.keys import SigningKey
+from consent.signed import sign
+from consent.times import stamp
+from tests.support.control_plane import free_port
+
+SHA = "ab" * 32
+COLUMNS = [{"name": "age", "kind": "numeric"}, {"name": "state", "kind": "categorical"}]
+
+
+class Clock:
+    """Now, and as much later as a test says."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+    def advance(self, seconds: float) -> None:
+        self.ahead += timedelta(seconds=seconds)
+
+
+@dataclass
+class Enterprise:
+    """One enterprise's key and what it signs."""
+
+    name: str
+    key: SigningKey = field(default_factory=SigningKey.generate)
+
+    def consent(
+        self,
+        consent_id: str,
+        purpose: str = "joint_training",
+        recipient: str = "bank-a",
+        provider: str = "lab",
+        kind: Callable[..., dict[str, Any]] = artefact.consent,
+        **changes: Any,
+    ) -> bytes:
+        fields = {
+            "valid_from": "2020-01-01T00:00:00Z",
+            "valid_until": "2040-01-01T00:00:00Z",
+            "notice_sha256": "0" * 64,
+        }
+        body = kind(
+            consent_id=consent_id,
+            enterprise=self.name,
+            recipient=recipient,
+            provider=provider,
+            purpose=purpose,
+            **{**fields, **changes},
+        )
+        return json.dumps(sign(body, self.key, "enterprise")).encode()
+
+    def refusal(self, consent_id: str, **more: Any) -> bytes:
+        return self.consent(consent_id, kind=artefact.refusal, **more)
+
+    def withdrawal(self, consent_id: str, key: SigningKey | None = None) -> bytes:
+        body = artefact.withdrawal(consent_id=consent_id, enterprise=self.name, at=stamp(datetime.now(UTC)))
+        return json.dumps(sign(body, key or self.key, "enterprise")).encode()
+
+
+class FakeNode:
+    """Speaks to the control plane as a node does."""
+
+    def __init__(self, url: str, token: str, name: str, role: str, institution: str) -> None:
+        self.name, self.role, self.institution = name, role, institution
+        self.http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+
+    def dataset(self, name: str = "sba") -> dict[str, Any]:
+        data: dict[str, Any] = {"name": name, "title": "SME loans", "id": "ent_id", "as_of": "as_of", "rows": 1000}
+        data["columns"] = COLUMNS
+        if self.role == "bank":
+            data |= {"label": "bad", "split": {"column": "split", "train": "train", "test": "oot"}}
+        return data
+
+    def register(self, **changes: Any) -> dict[str, Any]:
+        body: dict[str, Any] = {"role": self.role, "institution": self.institution, "datasets": [self.dataset()]}
+        if self.role == "lab":
+            body |= {"relay": "127.0.0.1:9443", "zone_key": "A" * 43 + "="}
+        answer = self.http.put("/v1/nodes/self", json={**body, **changes})
+        answer.raise_for_status()
+        return answer.json()
+
+    def work(self, wait: float = 0, **more: Any) -> list[dict[str, Any]]:
+        answer = self.http.get("/v1/node/work", params={"wait": wait, **more})
+        answer.raise_for_status()
+        return answer.json()["items"]
+
+    def wait_for(self, kind: str, seconds: float = 5) -> dict[str, Any]:
+        """The next work item of `kind`."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            for item in self.work(wait=min(1.0, seconds)):
+                if item["kind"] == kind:
+                    return item
+        raise AssertionError(f"{self.name}: no work of kind {kind} within {seconds} s")
+
+    def feed(self, after: int = 0, limit: int = 5000) -> dict[str, Any]:
+        answer = self.http.get("/v1/feed", params={"after": after, "limit": limit})
+        answer.raise_for_status()
+        return answer.json()
+
+    def tell(self, job_id: str, *events: dict[str, Any]) -> dict[str, Any]:
+        answer = self.http.post(f"/v1/node/jobs/{job_id}/events", json={"events": list(events)})
+        answer.raise_for_status()
+        return answer.json()
+
+    def state(self, job_id: str, state: str, code: str = "", message: str = "") -> dict[str, Any]:
+        event = {"kind": "state", "state": state}
+        if code:
+            event |= {"code": code, "message": message or code, "message_zh": f"原因 {code}"}
+        return self.tell(job_id, event)
+
+    def report(self, job_id: str, sha256: str = SHA, report: dict[str, Any] | None = None) -> httpx.Response:
+        body = {"report": report or {"models": {"joint": {"auc": 0.62}}}, "model_sha256": sha256}
+        return self.http.put(f"/v1/node/jobs/{job_id}/report", json=body)
+
+    def release(self, release_id: str, **body: Any) -> httpx.Response:
+        return self.http.post(f"/v1/node/releases/{release_id}", json={"state": "released", "bytes": 1234, **body})
+
+    def answer(self, permit_id: str, **body: Any) -> httpx.Response:
+        return self.http.post(f"/v1/node/scores/{permit_id}", json=body)
+
+    def score_once(self, seconds: float = 10) -> dict[str, Any]:
+        """Answers one permit with a result; returns the work item."""
+        item = self.wait_for("score", seconds)
+        reasons = [{"party": "lab", "feature": "age", "points": -12, "text": "young", "text_zh": "成立时间短"}]
+        self.answer(
+            item["permit"]["body"]["permit_id"], result={"score": 612.0, "pd": 0.05, "reasons": reasons}
+        ).raise_for_status()
+        return item
+
+
+class World:
+    """Control plane, people and nodes. `close` ends it."""
+
+    def __init__(self, url: str, **settings: Any) -> None:
+        self.clock = Clock()
+        self.key = SigningKey.generate()
+        self.db = Database(url, self.clock)
+        given = {"home": Path("/nonexistent"), "sweep_seconds": 0.1, "redelivery_seconds": 0.3, **settings}
+        self.settings = Settings.read({}, **given)
+        self.control = Control(self.settings, self.db, self.key, Hub(self.db.conninfo))
+        self.app = create_app(self.control)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        config = uvicorn.Config(
+            self.app, host="127.0.0.1", port=self.port, log_level="warning", timeout_graceful_shutdown=2
+        )
+        self.server = uvicorn.Server(config)
+        self.thread = threading.Thread(target=self.server.run, daemon=True)
+        self.tokens: dict[str, str] = {"operator": new_token()}
+        self.clients: list[LabClient] = []
+        self.nodes: list[FakeNode] = []
+        install_operator(self.control, self.tokens["operator"])
+
+    def start(self) -> World:
+        self.thread.start()
+        deadline = time.monotonic() + 10
+        while not self.server.started:
+            assert time.monotonic() < deadline, "the server did not start"
+            time.sleep(0.01)
+        self.operator = self.client("operator")
+        return self
+
+    def close(self) -> None:
+        self.control.hub.close()
+        for one in (*self.clients, *(node.http for node in self.nodes)):
+            one.close()
+        self.server.should_exit = True
+        self.thread.join(10)
+        self.db.dispose()
+
+    # ---- people and nodes
+
+    def client(self, name: str) -> LabClient:
+        import certifi
+
+        client = LabClient(self.url, certifi.where(), self.tokens[name])
+        self.clients.append(client)
+        return client
+
+    def person(self, name: str, institution: str, *roles: str) -> LabClient:
+        self.tokens[name] = self.operator.add_account(name, institution, roles)["token"]
+        return self.client(name)
+
+    def node(self, name: str, role: str, institution: str) -> FakeNode:
+        self.tokens[name] = self.operator.add_account(name, institution, ["node"])["token"]
+        node = FakeNode(self.url, self.tokens[name], name, role, institution)
+        self.nodes.append(node)
+        return node
+
+    def populate(self) -> World:
+        """A bank, a lab, everybody who works there, and both nodes registered."""
+        self.operator.add_institution("bank-a", "Bank A", "bank")
+        self.operator.add_institution("lab", "Public credit lab", "lab")
+        self.risk = self.person("risk", "bank-a", "risk")
+        self.owner = self.person("owner", "lab", "data_owner")
+        self.reviewers = [self.person(f"reviewer{i}", "platform", "reviewer") for i in (1, 2, 3)]
+        self.gateway = self.person("gateway", "platform", "gateway")
+        self.bank = self.node("bank-node", "bank", "bank-a")
+        self.lab = self.node("lab-node", "lab", "lab")
+        self.bank.register()
+        self.lab.register()
+        return self
+
+    # ---- shortcuts through the flow
+
+    def cohort(self, n: int = 120) -> list[Enterprise]:
+        """`n` enterprises that consent to joint training with the bank."""
+        enterprises = [Enterprise(f"E{i}") for i in range(n)]
+        result = self.gateway.import_consents([e.consent(f"c-{e.name}") for e in enterprises])
+        assert result["accepted"] == n
+        return enterprises
+
+    def proposal(self, **changes: Any) -> dict[str, Any]:
+        return {
+            "project": "sme",
+            "dataset": "sba",
+            "bank": "bank-a",
+            "lab": "lab",
+            "mode": "federated",
+            "recipe": {"name": "boosting", "params": {}},
+            **changes,
+        }
+
+    def proposed(self, **changes: Any) -> str:
+        return self.risk.propose_job(self.proposal(**changes))["id"]
+
+    def approved(self, **changes: Any) -> str:
+        if not self.operator.consent_counts()["total"]["active"]:
+            self.cohort()
+        job_id = self.proposed(**changes)
+        self.owner.approve_job(job_id, "fits the agreement")
+        assert self.operator.approve_job(job_id, "in order")["state"] == "approved"
+        return job_id
+
+    def running(self, **changes: Any) -> str:
+        job_id = self.approved(**changes)
+        self.bank.state(job_id, "running")
+        self.lab.state(job_id, "running")
+        return job_id
+
+    def succeeded(self, sha256: str = SHA, **changes: Any) -> str:
+        job_id = self.running(**changes)
+        self.lab.report(job_id, sha256).raise_for_status()
+        self.bank.state(job_id, "succeeded")
+        assert self.lab.state(job_id, "succeeded")["job_state"] == "succeeded"
+        return job_id
+
+    def reviewed(self, job_id: str) -> str:
+        release_id = self.risk.request_release(job_id, "for underwriting")["id"]
+        for reviewer in self.reviewers[:2]:
+            row = reviewer.review_release(release_id, "approve", "sound")
+        assert row["state"] == "reviewed"
+        return release_id
+
+    def released(self, job_id: str) -> str:
+        release_id = self.reviewed(job_id)
+        self.operator.approve_release(release_id, "in order")
+        for node in (self.bank, self.lab):
+            node.release(release_id).raise_for_status()
+        assert self.operator.release(release_id)["state"] == "released"
+        return release_id
+
+    def wait_state(self, job_id: str, *states: str, seconds: float = 5) -> dict[str, Any]:
+        deadline = time.monotonic() + seconds
+        while (job := self.operator.job(job_id))["state"] not in states:
+            assert time.monotonic() < deadline, f"{job['state']}, expected {states}"
+            time.sleep(0.05)
+        return job

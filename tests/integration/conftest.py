@@ -1,0 +1,101 @@
+"""One control plane for the module, nodes per test, small tables with a marker that must never be found on disk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.support.lab import Enterprises, Lab, running_lab
+
+# A category value on both sides: wherever it is found outside the owners' own tables, plaintext was left behind.
+MARKER = "plaintext-marker-7f3a9c"
+
+
+def write_tables(folder: Path, bank_ids: list[str], lab_ids: list[str], seed: int = 7) -> Path:
+    """A bank's and a lab's table in folders of their own; returns their parent. The label leans on both sides."""
+    rng = np.random.default_rng(seed)
+    everybody = sorted({*bank_ids, *lab_ids})
+    hidden = dict(zip(everybody, rng.normal(size=(len(everybody), 2)), strict=True))
+    health = np.array([hidden[one] for one in bank_ids])
+    risk = 1 / (1 + np.exp(-(health.sum(axis=1) * 1.2 - 1.2)))
+    bank = pd.DataFrame(
+        {
+            "ent_id": bank_ids,
+            "turnover": health[:, 0] + rng.normal(scale=0.6, size=len(bank_ids)),
+            "tenure": np.where(rng.random(len(bank_ids)) < 0.1, np.nan, rng.gamma(2, 3, len(bank_ids))),
+            "segment": rng.choice([MARKER, "retail", "trade"], len(bank_ids)),
+            "bad": (rng.random(len(bank_ids)) < risk).astype(int),
+            "split": np.where(rng.random(len(bank_ids)) < 0.3, "test", "train"),
+        }
+    )
+    public = np.array([hidden[one] for one in lab_ids])
+    lab = pd.DataFrame(
+        {
+            "ent_id": lab_ids,
+            "arrears": public[:, 1] + rng.normal(scale=0.5, size=len(lab_ids)),
+            "headcount": np.where(rng.random(len(lab_ids)) < 0.2, np.nan, rng.poisson(20, len(lab_ids))),
+            "sector": rng.choice([MARKER, "food", "steel", "care"], len(lab_ids)),
+        }
+    )
+    contract = (
+        'name = "tiny"\ntitle = "tiny"\nid = "ent_id"\n'
+        '[bank]\ntable = "bank.parquet"\nlabel = "bad"\nsplit = "split"\ntrain = "train"\ntest = "test"\n'
+        'ignore = []\ncategorical = ["segment"]\n'
+        '[lab]\ntable = "lab.parquet"\nignore = []\ncategorical = ["sector"]\n'
+    )
+    for side, table in (("bank", bank), ("lab", lab)):
+        (folder / side).mkdir(parents=True)
+        (folder / side / "dataset.toml").write_text(contract)
+        table.to_parquet(folder / side / f"{side}.parquet")
+    return folder
+
+
+def ids(first: int, last: int) -> list[str]:
+    return [f"ent{number:06d}" for number in range(first, last)]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    with running_lab(tmp_path_factory.mktemp("lab")) as lab:
+        yield lab
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Path:
+    """1,200 enterprises at the bank, 1,400 at the lab, 1,000 common."""
+    return write_tables(tmp_path / "data", ids(0, 1200), ids(200, 1600))
+
+
+def consented(lab: Lab, bank: str, everybody: list[str]) -> Enterprises:
+    """Everybody's consent to joint training with `bank`, on record at the control plane."""
+    enterprises = Enterprises()
+    outcome = lab.consent(enterprises.consent(one, bank) for one in everybody)
+    assert outcome["errors"] == []
+    return enterprises
+
+
+def assert_no_plaintext(since: float, *allowed: Path) -> None:
+    """No file written since then, in any temporary or state folder, holds the marker outside the owners' tables."""
+    for root in (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm")):  # noqa: S108
+        for path in root.rglob("*"):
+            try:
+                if not path.is_file() or path.is_symlink() or path.stat().st_mtime < since - 1:
+                    continue
+                if any(path.is_relative_to(one) for one in allowed) or path.stat().st_size > 200 << 20:
+                    continue
+                found = MARKER.encode() in path.read_bytes()
+            except OSError:
+                continue
+            assert not found, f"plaintext in {path}"
+
+
+@pytest.fixture
+def clean_disk(tmp_path: Path) -> Iterator[None]:
+    started = time.time()
+    yield
+    assert_no_plaintext(started, tmp_path / "data")
