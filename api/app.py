@@ -27,6 +27,7 @@ from api.errors import Problem, Unavailable
 from api.institutions import endpoints as institutions
 from api.jobs import endpoints as jobs
 from api.jobs import service as jobs_service
+from api.limits import BodyLimit
 from api.nodes import endpoints as nodes
 from api.nodes.service import Deliveries
 from api.releases import endpoints as releases
@@ -92,6 +93,7 @@ def create_app(control: Control) -> FastAPI:
     app.state.control = control
     app.state.deliveries = Deliveries(control.settings.redelivery_seconds)
     errors.install(app)
+    app.add_middleware(BodyLimit)
     for part in (institutions, consents, nodes, jobs, releases, scores, usage, audit):
         app.include_router(part.router)
 
@@ -122,8 +124,12 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         schemas["Problem"] = Problem.model_json_schema()
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
-        for path in schema["paths"].values():
-            for operation in path.values():
+        schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        actions = actions_by_route(app)
+        for path, item in schema["paths"].items():
+            for method, operation in item.items():
                 operation["responses"]["422"] = {"description": "Invalid", "content": _PROBLEM}
+                if actions[(method.upper(), path)] is not Action.PUBLIC:
+                    operation["security"] = [{"token": []}]
         app.openapi_schema = schema
     return app.openapi_schema

@@ -14,10 +14,10 @@ from enum import StrEnum
 import sqlalchemy as sa
 from fastapi import FastAPI, Request
 from fastapi.routing import iter_route_contexts
-from fastapi.security import HTTPBearer
 
 from api.db import Actor
 from api.errors import Forbidden, Unauthenticated
+from api.institutions.repository import Account
 
 
 class Role(StrEnum):
@@ -118,9 +118,6 @@ def token_digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-_bearer = HTTPBearer(auto_error=False, description="the token that was shown when the account was made")
-
-
 class Permits:
     """The dependency of a route: its action, and the caller once allowed."""
 
@@ -128,8 +125,6 @@ class Permits:
         self.action = action
 
     def __call__(self, request: Request) -> Caller:
-        from api.institutions.repository import Account
-
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Unauthenticated("a bearer token is needed", "需要提供访问令牌")
@@ -174,7 +169,7 @@ def actions_by_route(app: FastAPI) -> dict[tuple[str, str], Action]:
     """(method, path) → action for every route. Raises RouteWithoutPermission for one that has none."""
     table: dict[tuple[str, str], Action] = {}
     for context in iter_route_contexts(app.routes):
-        path = context.path
+        path = context.path or ""
         if path in _FRAMEWORK_PATHS:
             continue
         dependant = getattr(context, "dependant", None)

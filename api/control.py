@@ -29,7 +29,8 @@ class Control:
 
 
 def _control(request: Request) -> Control:
-    return request.app.state.control
+    control: Control = request.app.state.control
+    return control
 
 
 ControlDep = Annotated[Control, Depends(_control)]

@@ -40,7 +40,7 @@ class SignedText(sa.types.TypeDecorator[dict[str, Any]]):
 
 
 class Base(DeclarativeBase):
-    type_annotation_map: ClassVar[dict] = {
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
         datetime: sa.DateTime(timezone=True),
         dict[str, Any]: JSONB,
         list[dict[str, Any]]: JSONB,

@@ -12,11 +12,14 @@ import hashlib
 import importlib.util
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -47,13 +50,14 @@ def _binaries() -> Path:
 
 
 class EmbeddedPostgres:
-    """One server over one folder. `start` and `stop` from the main thread."""
+    """One server over one folder, with further server `options`. `start` and `stop` from the main thread."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, options: Mapping[str, str] | None = None) -> None:
         self.folder = folder.resolve()
+        self._options = {"listen_addresses": "", "max_connections": "100", "shared_buffers": "64MB", **(options or {})}
         self.log = self.folder.with_name(self.folder.name + ".log")
         self._bin = _binaries()
-        self._process: subprocess.Popen | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self._sockets = self.folder
 
     @property
@@ -98,9 +102,7 @@ class EmbeddedPostgres:
                     str(self._bin / "postgres"),
                     "-D", str(self.folder),
                     "-k", str(self._sockets),
-                    "-c", "listen_addresses=",
-                    "-c", "max_connections=100",
-                    "-c", "shared_buffers=64MB",
+                    *(word for name, value in self._options.items() for word in ("-c", f"{name}={value}")),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -118,20 +120,22 @@ class EmbeddedPostgres:
         process, self._process = self._process, None
         if process is None:
             return
-        for number, patience in ((signal.SIGINT, 10), (signal.SIGQUIT, 5), (signal.SIGKILL, 5)):
+        for number, patience in ((signal.SIGINT, 60), (signal.SIGQUIT, 10), (signal.SIGKILL, 5)):
             if process.poll() is None:
                 process.send_signal(number)
             try:
                 process.wait(patience)
-                return
+                break
             except subprocess.TimeoutExpired:
                 continue
+        if self._sockets != self.folder:
+            shutil.rmtree(self._sockets, ignore_errors=True)
 
     @staticmethod
     def _environment() -> dict[str, str]:
         return {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", "TZ": "UTC"}
 
-    def _identity(self) -> dict:
+    def _identity(self) -> dict[str, Any]:
         """The user to run as: ourselves, or a user without rights when we are root."""
         if os.geteuid() != 0:
             return {}
@@ -153,7 +157,7 @@ class EmbeddedPostgres:
                 path.chmod(path.stat().st_mode & 0o7777 | 0o001)
         return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
-    def _socket_folder(self, identity: dict) -> Path:
+    def _socket_folder(self, identity: dict[str, Any]) -> Path:
         if len(str(self.folder)) <= _LONGEST_SOCKET_FOLDER:
             return self.folder
         owner = identity.get("user", os.geteuid())
@@ -167,7 +171,7 @@ class EmbeddedPostgres:
             raise PostgresFailed(f"{path} is not ours alone: remove it and start again")
         return path
 
-    def _initialise(self, identity: dict) -> None:
+    def _initialise(self, identity: dict[str, Any]) -> None:
         done = subprocess.run(
             [
                 str(self._bin / "initdb"), "-D", str(self.folder), "-U", "postgres", "--auth=trust",

@@ -16,6 +16,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from consent.artefact import MalformedDocument
 from consent.policy import Denied
@@ -147,6 +148,10 @@ def install(app: FastAPI) -> None:
         answer = problem(error.status_code, str(error.detail), code, text, zh, request.url.path)
         answer.headers.update(error.headers or {})
         return answer
+
+    @app.exception_handler(ClientDisconnect)
+    async def _gone(request: Request, error: ClientDisconnect) -> JSONResponse:
+        return problem(400, "Bad request", "client_gone", "the caller hung up", "调用方已断开", request.url.path)
 
     @app.exception_handler(OperationalError)
     async def _database(request: Request, error: OperationalError) -> JSONResponse:

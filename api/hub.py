@@ -19,6 +19,9 @@ from api.db import NOTIFY_CHANNEL
 
 log = logging.getLogger("creditlab.hub")
 
+# should a notification ever be lost, nobody is late by more than this
+RELOOK_SECONDS = 5.0
+
 
 class Bell:
     """One waiter's bell: rung by topic, waited for with a bound."""
@@ -30,9 +33,9 @@ class Bell:
         self._event.set()
 
     async def wait(self, seconds: float) -> None:
-        """Returns when rung or after `seconds`."""
+        """Returns when rung, after `seconds`, or after RELOOK_SECONDS: the caller looks for itself each time."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._event.wait(), max(0.0, seconds))
+            await asyncio.wait_for(self._event.wait(), max(0.0, min(seconds, RELOOK_SECONDS)))
         self._event.clear()
 
 
@@ -40,7 +43,7 @@ class Hub:
     def __init__(self, conninfo: str) -> None:
         self._conninfo = conninfo
         self._bells: dict[str, set[Bell]] = defaultdict(set)
-        self._task: asyncio.Task | None = None
+        self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.closing = False
 

@@ -6,6 +6,7 @@ import asyncio
 import fcntl
 import logging
 import signal
+import socket
 import ssl
 import sys
 from collections.abc import Iterator
@@ -63,6 +64,28 @@ def database(settings: Settings, home: Home) -> Iterator[Database]:
             embedded.stop()
 
 
+def bind(settings: Settings) -> socket.socket:
+    """A socket with our address, before anything else is started; it listens when all is ready.
+
+    Raises HomeError when the address cannot be had.
+    """
+    sock: socket.socket | None = None
+    try:
+        family, kind, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+        sock = socket.socket(family, kind)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(address)
+        return sock
+    except OSError as error:
+        if sock is not None:
+            sock.close()
+        where = f"{settings.host}:{settings.port}"
+        raise HomeError(
+            f"cannot listen on {where} ({error.strerror}): choose another with --host and --port",
+            f"无法监听 {where}（{error.strerror}）：请用 --host 与 --port 另选地址",
+        ) from error
+
+
 def operator_token(home: Home) -> str:
     """The operator's token, made on first run."""
     if not home.operator_token.exists():
@@ -81,7 +104,7 @@ class _Server(uvicorn.Server):
         self._hub.close()
         super().handle_exit(sig, frame)
 
-    async def startup(self, sockets: list | None = None) -> None:
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=sockets)
         if self.started:
             for server in self.servers:
@@ -89,7 +112,7 @@ class _Server(uvicorn.Server):
                     address = sock.getsockname()
                     log.info("serving on https://%s:%s", address[0], address[1])
 
-    async def shutdown(self, sockets: list | None = None) -> None:
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         reaper = asyncio.create_task(self._cut_idle_connections())
         await super().shutdown(sockets=sockets)
         reaper.cancel()
@@ -128,14 +151,12 @@ def serve(settings: Settings) -> int:
         previous = {s: signal.signal(s, stop) for s in (signal.SIGTERM, signal.SIGINT)}
         try:
             key = home.signing_key()
-            with database(settings, home) as db:
+            with bind(settings) as sock, database(settings, home) as db:
                 install_operator(Control(settings, db, key, Hub(db.conninfo)), operator_token(home))
                 hub = Hub(db.conninfo)
                 app = create_app(Control(settings, db, key, hub))
                 config = uvicorn.Config(
                     app,
-                    host=settings.host,
-                    port=settings.port,
                     ssl_certfile=str(home.certificate),
                     ssl_keyfile=str(home.certificate_key),
                     log_level="warning",
@@ -152,7 +173,7 @@ def serve(settings: Settings) -> int:
                     ) from error
                 server = _Server(config, hub)
                 starting = False
-                asyncio.run(server.serve())
+                asyncio.run(server.serve(sockets=[sock]))
                 return 0 if server.started else 1
         finally:
             for number, handler in previous.items():

@@ -39,7 +39,10 @@ def counts(value: dict[str, Any]) -> None:
 
 
 def jobs(rows: list[dict[str, Any]]) -> None:
-    table = Table("作业 job", "数据集 dataset", "银行 bank", "模式 mode", "配方 recipe", "状态 state")
+    table = Table()
+    table.add_column("作业 job", no_wrap=True)
+    for title in ("数据集 dataset", "银行 bank", "模式 mode", "配方 recipe", "状态 state"):
+        table.add_column(title)
     for row in rows:
         table.add_row(row["id"], row["dataset"], row["bank"], row["mode"], row["recipe"]["name"], _state(row["state"]))
     _console.print(table)

@@ -174,8 +174,7 @@ class Airlock:
             )
         machine_checks(model)
         version = self._journal.candidate_version(order["sha256"])
-        for state in ("validated", "approved", "released"):
-            await self._registry("transition", "--version", str(version), "--to", state)
+        await self._registry("transition", "--version", str(version), "--to", "validated", "approved", "released")
         return self._keep(order["sha256"], canonical(model))
 
     async def _fetch(self, order: dict, document: dict) -> int:

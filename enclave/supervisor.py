@@ -25,6 +25,8 @@ from models.channel import BLOB, CONTROL, BadFrame, Frames, encode, encode_contr
 log = logging.getLogger("creditlab.supervisor")
 MAX_OUTPUT = 512 << 20
 SAMPLE_SECONDS = 0.25
+WINDOW_SECONDS = 5.0
+BUSY_SHARE = 0.1  # a tree that uses less than this share of a core is waiting, not computing
 
 
 @dataclass
@@ -115,12 +117,12 @@ class Supervisor:
     async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         frames = Frames()
         while data := await reader.read(1 << 18):
-            self._active_at = time.monotonic()
             try:
                 received = frames.feed(data)
             except BadFrame as error:
                 raise _died() from error
             for kind, stream, payload in received:
+                self._note_activity(payload)
                 if kind == CONTROL:
                     await self._control(json.loads(payload), writer)
                     if self._finished.is_set():
@@ -130,6 +132,11 @@ class Supervisor:
                 elif self.carries_frames and self.conversation is not None:
                     await self.conversation.link.send_frame(kind, stream, payload)
         raise _died()
+
+    def _note_activity(self, payload: bytes) -> None:
+        # the bridges' own heartbeats are a byte each and say nothing about the engines' progress
+        if len(payload) > 1:
+            self._active_at = time.monotonic()
 
     async def _control(self, message: dict, writer: asyncio.StreamWriter) -> None:
         kind = message.get("type")
@@ -205,7 +212,7 @@ class Supervisor:
     # -- watching --------------------------------------------------------------------------------------------
 
     async def _watch(self, box: sandbox.Sandboxed) -> None:
-        busy_mark = 0.0
+        window_at, window_cpu = time.monotonic(), 0.0
         while True:
             await asyncio.sleep(SAMPLE_SECONDS)
             self._cpu, resident = await asyncio.to_thread(processes.usage, box.process.pid)
@@ -219,8 +226,10 @@ class Supervisor:
                     )
                 )
             now = time.monotonic()
-            if self._cpu - busy_mark > 0.5:
-                busy_mark, self._active_at = self._cpu, now
+            if now - window_at >= WINDOW_SECONDS:
+                if self._cpu - window_cpu > BUSY_SHARE * (now - window_at):
+                    self._active_at = now
+                window_at, window_cpu = now, self._cpu
             active = self._active_at
             if self.conversation is not None:
                 active = max(active, self.conversation.peer_active_at)
@@ -247,7 +256,7 @@ class Supervisor:
     async def _from_peer(self, conversation: Conversation, writer: asyncio.StreamWriter) -> None:
         while True:
             kind, stream, payload = await conversation.link.engine_frames.get()
-            self._active_at = time.monotonic()
+            self._note_activity(payload)
             writer.write(encode(kind, stream, payload))
             await writer.drain()
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
 import numpy as np
@@ -82,32 +81,21 @@ def is_missing(values: Any, kind: str) -> np.ndarray:
 
 
 def shortest_decimal(low: float, high: float) -> float:
-    """The number with the fewest significant digits in (low, high]; the one nearest the middle among equals.
+    """A number in (low, high] with as few significant digits as its middle allows.
 
-    Thresholds chosen this way split the observed values as before without repeating anybody's exact figure.
+    Thresholds chosen this way split the observed values as before without repeating anybody's exact figure. Raises
+    ValueError unless low < high.
     """
     if not low < high:
         raise ValueError(f"empty interval ({low}, {high}]")
     if low < 0 <= high:
         return 0.0
-    lo, hi = Decimal(low), Decimal(high)
-    middle = (lo + hi) / 2
-    exponent = max(lo.adjusted() if lo else -400, hi.adjusted() if hi else -400) + 1
-    while True:
-        step = Decimal(1).scaleb(exponent)
-        first = ((lo / step).to_integral_value(ROUND_FLOOR) + 1) * step
-        last = (hi / step).to_integral_value(ROUND_FLOOR) * step
-        if first <= last:
-            below = (middle / step).to_integral_value(ROUND_FLOOR) * step
-            above = (middle / step).to_integral_value(ROUND_CEILING) * step
-            nearest = below if middle - below <= above - middle else above
-            value = float(min(max(nearest, first), last))
-            # Near the last bits of a double, decimal and binary rounding may disagree: then go on.
-            if low < value <= high:
-                return value
-        exponent -= 1
-        if exponent < -1100:
-            return high
+    middle = low / 2 + high / 2
+    for digits in range(1, 18):
+        value = float(f"{middle:.{digits}g}")
+        if low < value <= high:
+            return value
+    return high  # neighbouring doubles: nothing lies between them
 
 
 def fit_bins(

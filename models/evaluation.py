@@ -144,7 +144,9 @@ def metrics(y: np.ndarray, margin: np.ndarray, pd: np.ndarray, resampled: np.nda
     }
 
 
-def uplift(y: np.ndarray, base: np.ndarray, better: np.ndarray, resampled: tuple[np.ndarray, np.ndarray]) -> dict[str, Any]:
+def uplift(
+    y: np.ndarray, base: np.ndarray, better: np.ndarray, resampled: tuple[np.ndarray, np.ndarray]
+) -> dict[str, Any]:
     """AUC and KS of `better` minus `base`, with paired 95 % intervals. `resampled`: (base, better) of `bootstrap`."""
     difference = resampled[1] - resampled[0]
     return {
@@ -222,7 +224,7 @@ def _newton(
 
 
 def _pooled(counts: np.ndarray, least: int = MIN_ROWS) -> list[int]:
-    """Start indices of runs of neighbouring groups that hold at least `least` rows each; the last run absorbs a rest."""
+    """Start indices of runs of neighbouring groups that hold at least `least` rows; the last absorbs a rest."""
     starts, held = [0], 0
     for index, count in enumerate(counts):
         if held >= least:
@@ -250,7 +252,9 @@ def roc_points(y: np.ndarray, margin: np.ndarray, points: int = 50) -> list[dict
     goods, bads = np.add.reduceat(goods, starts), np.add.reduceat(bads, starts)
     rows = np.cumsum(goods + bads)
     out = [{"share": 0.0, "fpr": 0.0, "tpr": 0.0}]
-    for row, good, bad in zip(rows / rows[-1], np.cumsum(goods) / goods.sum(), np.cumsum(bads) / bads.sum(), strict=True):
+    for row, good, bad in zip(
+        rows / rows[-1], np.cumsum(goods) / goods.sum(), np.cumsum(bads) / bads.sum(), strict=True
+    ):
         out.append({"share": round(float(row), 4), "fpr": round(float(good), 4), "tpr": round(float(bad), 4)})
     return out
 
@@ -270,7 +274,7 @@ def calibration_curve(y: np.ndarray, pd: np.ndarray, bins: int = 10) -> list[dic
     ]
 
 
-def score_distribution(y: np.ndarray, score: np.ndarray, bins: int = 20) -> list[dict[str, float]]:
+def score_distribution(y: np.ndarray, score: np.ndarray, bins: int = 20) -> list[dict[str, float | None]]:
     """Histogram of scores: {"from", "to", "goods", "bads"} as shares of all goods resp. bads.
 
     At most `bins` bins of 1, 2, 5, 10, 20, 25, 50 or 100 points between the 1st and 99th percentile; the outer two
@@ -295,7 +299,7 @@ def score_distribution(y: np.ndarray, score: np.ndarray, bins: int = 20) -> list
             "goods": round(float(g / goods.sum()), 4),
             "bads": round(float(b / bads.sum()), 4),
         }
-        for begin, end, g, b in zip([None, *borders], [*borders, None], goods, bads, strict=True)  # type: ignore[list-item]
+        for begin, end, g, b in zip([None, *borders], [*borders, None], goods, bads, strict=True)
     ]
 
 
@@ -310,7 +314,7 @@ def psi_stability(expected: np.ndarray, actual: np.ndarray) -> float:
 
 
 def band(value: float) -> str:
-    """"stable" below .1, "shifted" below .25, otherwise "unstable"."""
+    """ "stable" below .1, "shifted" below .25, otherwise "unstable"."""
     return "stable" if value < 0.1 else "shifted" if value < 0.25 else "unstable"
 
 
@@ -337,9 +341,11 @@ def score_stability(fit: np.ndarray, test: np.ndarray) -> dict[str, Any]:
     after = np.bincount(assign(bins, test), minlength=count + 1)[:count]
     value = psi_stability(before, after)
     shares = [
-        {"bin": label(bins, code), "fit": round(float(before[code] / len(fit)), 3), "test": round(float(after[code] / len(test)), 3)}
+        {
+            "bin": label(bins, code),
+            "fit": round(float(before[code] / len(fit)), 3),
+            "test": round(float(after[code] / len(test)), 3),
+        }
         for code in range(count)
     ]
     return {"psi_stability": round(value, 4), "band": band(value), "bins": shares}
-
-

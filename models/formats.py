@@ -13,15 +13,16 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import itertools
 import json
 import math
 from typing import Any
 
 __all__ = [
     "FORMAT",
-    "InvalidModel",
     "PARTIES",
     "SCALE",
+    "InvalidModel",
     "canonical",
     "content_sha256",
     "join_parts",
@@ -156,7 +157,7 @@ def validate(model: Any) -> Document:
     return model
 
 
-def _require(condition: bool, where: str, problem: str) -> None:
+def _require(condition: Any, where: str, problem: str) -> None:
     if not condition:
         raise InvalidModel(where, problem)
 
@@ -212,7 +213,9 @@ def _check_tree(tree: Any, where: str, inputs: dict[tuple[str, str], str], part:
             parents[child] += 1
         _require(node.get("party") in PARTIES, f"{place}.party", "expected bank or lab")
         if part not in (None, node["party"]):
-            _require(set(node) == {"party", "left", "right"}, place, f"says more of the {node['party']}'s split than due")
+            _require(
+                set(node) == {"party", "left", "right"}, place, f"says more of the {node['party']}'s split than due"
+            )
             continue
         kind = inputs.get((node["party"], str(node.get("input"))))
         _require(kind is not None, f"{place}.input", f"{node.get('input')!r} is not among inputs.{node['party']}")
@@ -224,7 +227,9 @@ def _check_tree(tree: Any, where: str, inputs: dict[tuple[str, str], str], part:
             _require(kind == "categorical", place, "in needs a categorical input")
         else:
             raise InvalidModel(f"{place}.op", "expected lt or in")
-    _require(parents[0] == 0 and all(count == 1 for count in parents[1:]), where, "every node but the first has one parent")
+    _require(
+        parents[0] == 0 and all(count == 1 for count in parents[1:]), where, "every node but the first has one parent"
+    )
 
 
 def _check_levels(levels: Any, where: str) -> None:
@@ -249,10 +254,12 @@ def _check_feature(feature: Any, where: str, inputs: dict[tuple[str, str], str],
         edges, woe = bins.get("edges"), bins.get("woe")
         lists = isinstance(edges, list) and isinstance(woe, list) and all(map(_is_number, [*edges, *woe]))
         _require(lists and len(woe) == len(edges) + 1, f"{where}.bins", "needs k edges and k + 1 woe values")
-        _require(all(a < b for a, b in zip(edges, edges[1:])), f"{where}.bins.edges", "must rise")
+        _require(all(a < b for a, b in itertools.pairwise(edges)), f"{where}.bins.edges", "must rise")
     else:
         levels = bins.get("levels")
-        _require(isinstance(levels, dict) and all(map(_is_number, levels.values())), f"{where}.bins.levels", "text → woe")
+        _require(
+            isinstance(levels, dict) and all(map(_is_number, levels.values())), f"{where}.bins.levels", "text → woe"
+        )
         _require(_is_number(bins.get("other_woe")), f"{where}.bins.other_woe", "expected a finite number")
 
 
@@ -325,16 +332,21 @@ def join_parts(
         _require(bank_part.get(name) == lab_part.get(name), name, "the two parts differ: they are not of one model")
     out = copy.deepcopy(bank_part)
     del out["part"]
-    out["inputs"] = {"bank": copy.deepcopy(bank_part["inputs"]["bank"]), "lab": copy.deepcopy(lab_part["inputs"]["lab"])}
+    out["inputs"] = {
+        "bank": copy.deepcopy(bank_part["inputs"]["bank"]),
+        "lab": copy.deepcopy(lab_part["inputs"]["lab"]),
+    }
     if bank_part["kind"] == "tree_ensemble":
         _require(len(bank_part["trees"]) == len(lab_part["trees"]), "trees", "the two parts differ in number")
-        for index, (tree, other) in enumerate(zip(out["trees"], lab_part["trees"])):
+        for index, (tree, other) in enumerate(zip(out["trees"], lab_part["trees"], strict=False)):
             tree["nodes"] = _joined_nodes(tree["nodes"], other["nodes"], f"trees[{index}]")
     else:
         ours, theirs = bank_part["features"], lab_part["features"]
         same = [feature["party"] for feature in ours] == [feature["party"] for feature in theirs]
         _require(same, "features", "the two parts differ in owners or number")
-        out["features"] = [copy.deepcopy(b if b["party"] == "bank" else lab) for b, lab in zip(ours, theirs)]
+        out["features"] = [
+            copy.deepcopy(own if own["party"] == "bank" else other) for own, other in zip(ours, theirs, strict=True)
+        ]
     out["calibration"] = bank_part.get("calibration") or calibration
     out["scale"] = bank_part.get("scale") or scale or dict(SCALE)
     return validate(out)
@@ -343,7 +355,7 @@ def join_parts(
 def _joined_nodes(ours: list[Document], theirs: list[Document], where: str) -> list[Document]:
     _require(len(ours) == len(theirs), where, "the two parts differ in nodes")
     out = []
-    for index, (bank, lab) in enumerate(zip(ours, theirs)):
+    for index, (bank, lab) in enumerate(zip(ours, theirs, strict=False)):
         place = f"{where}.nodes[{index}]"
         leaves = "leaf" in bank, "leaf" in lab
         _require(leaves[0] == leaves[1], place, "a leaf in one part and a split in the other")

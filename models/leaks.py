@@ -38,7 +38,8 @@ def scan(X: pd.DataFrame, y: np.ndarray, columns: Sequence[Column], as_of: Any =
         return []
     folds = np.random.default_rng(0).integers(0, FOLDS, len(y))
     known = None if as_of is None else as_dates(pd.Series(np.asarray(as_of)))
-    matrices, measured = {}, {}
+    matrices: dict[str, tuple[np.ndarray, str]] = {}
+    measured: dict[Column, dict[str, Any]] = {}
     for column in columns:
         series = X[column.key].reset_index(drop=True)
         dates = as_dates(series)
@@ -83,7 +84,9 @@ def as_dates(series: pd.Series) -> pd.Series | None:
     texts = present.astype(str)
     if texts.map(lambda text: bool(DATE.match(text))).mean() < 0.95:
         return None
-    return pd.to_datetime(series.where(series.isna(), series.astype(str)), errors="coerce", format="mixed", utc=True).dt.tz_localize(None)
+    return pd.to_datetime(
+        series.where(series.isna(), series.astype(str)), errors="coerce", format="mixed", utc=True
+    ).dt.tz_localize(None)
 
 
 def _values(series: pd.Series, dates: pd.Series | None, kind: str) -> tuple[np.ndarray, str]:

@@ -40,7 +40,9 @@ RECIPES: dict[str, dict[str, Parameter]] = {
         "bins": Parameter(24, 3, 255, True, note="histogram bins of a numeric column"),
         "l2": Parameter(1.0, 0.0, 1000.0, note="penalty on leaf weights"),
         "colsample": Parameter(1.0, 0.05, 1.0, note="share of columns a tree may use"),
-        "min_leaf": Parameter(20, 20, 10_000, True, note="rows a leaf must hold; fewer than 20 could single someone out"),
+        "min_leaf": Parameter(
+            20, 20, 10_000, True, note="rows a leaf must hold; fewer than 20 could single someone out"
+        ),
         "bags": Parameter(1, 1, 20, True, ("zone",), note="models with different seeds whose margins are averaged"),
     },
     "logistic": {

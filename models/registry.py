@@ -47,18 +47,21 @@ def main(arguments: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     register_parser = commands.add_parser("register", help="a candidate from a folder with model.json and report.json")
     register_parser.add_argument("--folder", type=Path, required=True)
-    transition_parser = commands.add_parser("transition", help="move a version to another state")
+    transition_parser = commands.add_parser("transition", help="move a version through one or more states")
     transition_parser.add_argument("--version", required=True)
-    transition_parser.add_argument("--to", required=True, choices=sorted(TRANSITIONS))
+    transition_parser.add_argument("--to", required=True, nargs="+", choices=sorted(TRANSITIONS), metavar="STATE")
     transition_parser.add_argument("--reason", default="")
     commands.add_parser("list", help="all versions with their states")
     options = parser.parse_args(arguments)
     try:
+        # Before the store is opened: MLflow takes seconds, and a wrong folder should be told at once.
+        candidate = _candidate(options.folder) if options.command == "register" else ()
         store = Store(options.store)
         if options.command == "register":
-            result: Any = store.register(options.folder)
+            result: Any = store.register(options.folder, *candidate)
         elif options.command == "transition":
-            result = store.transition(options.version, options.to, options.reason)
+            for state in options.to:
+                result = store.transition(options.version, state, options.reason)
         else:
             result = {"versions": store.versions()}
     except RegistryError as error:
@@ -78,21 +81,12 @@ class Store:
         self._artifacts = (folder / "artifacts").resolve()
         self._client = _client(uri)
 
-    def register(self, folder: Path) -> dict[str, Any]:
+    def register(self, folder: Path, model: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:
         """A new candidate: {"version", "sha256", "state"}. The same model registered twice keeps its version."""
         from mlflow.exceptions import MlflowException
 
-        from models.formats import content_sha256, validate
+        from models.formats import content_sha256
 
-        try:
-            model = validate(json.loads((folder / "model.json").read_bytes()))
-            report = json.loads((folder / "report.json").read_bytes())
-        except (OSError, ValueError) as error:
-            raise RegistryError(
-                "candidate_unreadable",
-                f"{folder} needs a valid model.json and a report.json: {error}",
-                f"{folder} 中缺少有效的 model.json 或 report.json：{error}",
-            ) from None
         sha256 = content_sha256(model)
         for known in self.versions():
             if known["sha256"] == sha256:
@@ -110,7 +104,12 @@ class Store:
             if (folder / name).is_file():
                 self._client.log_artifact(run.run_id, str(folder / name))
         self._client.set_terminated(run.run_id)
-        tags = {"sha256": sha256, "job_id": model["job_id"], "state": "candidate", "history": _entry([], "candidate", "")}
+        tags = {
+            "sha256": sha256,
+            "job_id": model["job_id"],
+            "state": "candidate",
+            "history": _entry([], "candidate", ""),
+        }
         version = self._client.create_model_version(MODEL, run.artifact_uri, run_id=run.run_id, tags=tags)
         return {"version": str(version.version), "sha256": sha256, "state": "candidate"}
 
@@ -143,6 +142,21 @@ class Store:
             {"version": str(one.version), **{name: one.tags[name] for name in ("sha256", "job_id", "state")}}
             for one in sorted(found, key=lambda one: int(one.version))
         ]
+
+
+def _candidate(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The valid model and the report in a folder."""
+    from models.formats import validate
+
+    try:
+        model = validate(json.loads((folder / "model.json").read_bytes()))
+        return model, json.loads((folder / "report.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise RegistryError(
+            "candidate_unreadable",
+            f"{folder} needs a valid model.json and a report.json: {error}",
+            f"{folder} 中缺少有效的 model.json 或 report.json：{error}",
+        ) from None
 
 
 def _client(uri: str) -> Any:

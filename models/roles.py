@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["FIT", "CAL", "TEST", "UNUSED", "roles", "unit_interval"]
+__all__ = ["CAL", "FIT", "TEST", "UNUSED", "roles", "unit_interval"]
 
 FIT, CAL, TEST = "fit", "cal", "test"
 UNUSED = "unused"  # a split value that the ticket names neither as train nor as test

@@ -162,5 +162,3 @@ def _take(table: pa.Table, name: str, party: str) -> pa.ChunkedArray:
             f"{party}.{name}：任务书中有此列，数据表中没有",
         )
     return table.column(name)
-
-

@@ -13,6 +13,7 @@ weighted by training rows; in a scorecard coefficient · WOE, where WOE 0 is the
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -69,7 +70,9 @@ def finish(model: Document, partials: Mapping[str, Document], k: int = 4) -> Doc
                 f"the {party}'s partial is absent or was made with another model; ask it again for this model",
                 f"{PARTY_TEXT[party][1]}方的部分结果缺失或来自另一模型；请用本模型重新获取",
             )
-    margin, costs = _finish_trees(model, partials) if model["kind"] == "tree_ensemble" else _finish_card(model, partials)
+    margin, costs = (
+        _finish_trees(model, partials) if model["kind"] == "tree_ensemble" else _finish_card(model, partials)
+    )
     a, factor = model["calibration"]["a"], model["scale"]["pdo"] / math.log(2)
     worst = sorted(((cost * a * factor, key) for key, cost in costs.items()), key=lambda item: (-item[0], str(item[1])))
     return {
@@ -124,7 +127,9 @@ def importance(model: Document) -> dict[tuple[str, str | None], float]:
             if "leaf" in node:
                 continue
             key = node["party"], node.get("input")
-            spread = sum(covers[child] * (values[child] - values[index]) ** 2 for child in (node["left"], node["right"]))
+            spread = sum(
+                covers[child] * (values[child] - values[index]) ** 2 for child in (node["left"], node["right"])
+            )
             out[key] = out.get(key, 0.0) + spread
     total = sum(out.values())
     return {key: value / total for key, value in out.items()} if total > 0 else {}
@@ -217,14 +222,31 @@ def _children(node: Document) -> tuple[int, int]:
     return node["left"], node["right"]
 
 
+def _masks(model: Document, given: Document) -> list[int]:
+    """A partial's bit masks; it came from another node, so its form is checked."""
+    leaves = given.get("leaves")
+    if isinstance(leaves, list) and len(leaves) == len(model["trees"]):
+        try:
+            return [int(mask, 16) for mask in leaves]
+        except (TypeError, ValueError):
+            leaves = None
+    raise ScoringError(
+        "partial_malformed",
+        f"the {given.get('party')}'s partial is not one hex mask for each tree",
+        "部分结果格式错误：每棵树应有一个十六进制掩码",
+    )
+
+
 def _finish_trees(
     model: Document, partials: Mapping[str, Document]
 ) -> tuple[float, dict[tuple[str, str | None], float]]:
-    margin, costs = model["base_margin"], {}
-    masks = zip(partials["bank"]["leaves"], partials["lab"]["leaves"], strict=True)
-    for tree, (bank, lab) in zip(model["trees"], masks, strict=True):
-        nodes, mask = tree["nodes"], int(bank, 16) & int(lab, 16)
-        if mask == 0 or mask & (mask - 1):
+    margin = float(model["base_margin"])
+    costs: dict[tuple[str, str | None], float] = {}
+    bank, lab = _masks(model, partials["bank"]), _masks(model, partials["lab"])
+    for tree, own, theirs in zip(model["trees"], bank, lab, strict=True):
+        nodes, mask = tree["nodes"], own & theirs
+        leaves = sum("leaf" in node for node in nodes)
+        if mask == 0 or mask & (mask - 1) or mask >> leaves:
             raise ScoringError(
                 "partial_mismatch",
                 "the two partials do not meet in one leaf: they were made with different models",
@@ -232,7 +254,7 @@ def _finish_trees(
             )
         values, path = expected_margins(nodes), list(_path(nodes, mask))
         margin += nodes[path[-1]]["leaf"]
-        for index, child in zip(path, path[1:], strict=False):
+        for index, child in itertools.pairwise(path):
             key = nodes[index]["party"], nodes[index].get("input")
             costs[key] = costs.get(key, 0.0) + values[child] - values[index]
     return margin, costs
@@ -241,10 +263,26 @@ def _finish_trees(
 def _finish_card(
     model: Document, partials: Mapping[str, Document]
 ) -> tuple[float, dict[tuple[str, str | None], float]]:
-    margin = model["intercept"] + sum(partials[party]["margin"] for party in PARTIES)
-    return margin, {
-        (party, reason["feature"]): reason["margin"] for party in PARTIES for reason in partials[party]["reasons"]
-    }
+    margin = float(model["intercept"])
+    costs: dict[tuple[str, str | None], float] = {}
+    for party in PARTIES:
+        given = partials[party]
+        try:
+            own = float(given["margin"])
+            named: dict[tuple[str, str | None], float] = {
+                (party, str(reason["feature"])): float(reason["margin"]) for reason in given["reasons"]
+            }
+        except (KeyError, TypeError, ValueError):
+            own, named = math.nan, {}
+        if not math.isfinite(own) or not all(map(math.isfinite, named.values())):
+            raise ScoringError(
+                "partial_malformed",
+                f"the {party}'s partial lacks a margin and reasons",
+                "部分结果格式错误：缺少得分或原因",
+            )
+        margin += own
+        costs |= named
+    return margin, costs
 
 
 def _reason(party: str, feature: str | None, lost: float) -> Document:

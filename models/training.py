@@ -101,7 +101,7 @@ def evaluate(
 ) -> dict[str, Any]:
     """Everything the report says about quality, from margins (rows,) of bank_only, lab_only and joint.
 
-    Keys: cohort, models, uplift, uplift_over_stacked, curves, stability, calibration, calibration_bads, stacker,
+    Keys: cohort, models, uplift, uplift_over_stacked, curves, stability, calibration, calibration_check, stacker,
     scale, recipe. `columns` are those whose stability can be seen here. Raises TaskError.
     """
     sample.require_outcomes()
@@ -130,9 +130,7 @@ def evaluate(
             "bad_rate_test": round(float(y[test].mean()), 3),
         },
         "models": {name: ev.metrics(y[test], on_test[name], pds[name][test], drawn[name]) for name in MODELS},
-        "uplift": ev.uplift(
-            y[test], on_test["bank_only"], on_test["joint"], (drawn["bank_only"], drawn["joint"])
-        ),
+        "uplift": ev.uplift(y[test], on_test["bank_only"], on_test["joint"], (drawn["bank_only"], drawn["joint"])),
         "uplift_over_stacked": ev.uplift(
             y[test], on_test["stacked"], on_test["joint"], (drawn["stacked"], drawn["joint"])
         ),
@@ -149,7 +147,11 @@ def evaluate(
             "features": _feature_stability(sample, columns, test),
         },
         "calibration": platt["joint"],
-        "calibration_bads": _coarse(int(y[cal].sum())),
+        "calibration_check": {
+            "bads": _coarse(int(y[cal].sum())),
+            "predicted": round(float(pds["joint"][test].mean()), 4),
+            "observed": round(float(y[test].mean()), 4),
+        },
         "stacker": {"bank": round(float(stacker[0]), 4), "lab": round(float(stacker[1]), 4)},
         "scale": dict(SCALE),
         "recipe": recipe,

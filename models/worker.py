@@ -11,6 +11,7 @@ import argparse
 import base64
 import binascii
 import json
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -27,6 +28,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--channel-fd", type=int, required=True)
     parser.add_argument("--inputs", type=Path, default=Path("/in"))
     options = parser.parse_args(arguments)
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # read once, when numpy and LightGBM are imported
+        os.environ.setdefault(name, "1")
     return run(Channel.from_fd(options.channel_fd), options.inputs)
 
 
@@ -43,7 +46,9 @@ def run(channel: Channel, inputs: Path) -> int:
                 task.get("task", "")
             )
             if handler is None:
-                raise TaskError("task_unknown", f"no such task: {task.get('task')!r}", f"未知任务：{task.get('task')!r}")
+                raise TaskError(
+                    "task_unknown", f"no such task: {task.get('task')!r}", f"未知任务：{task.get('task')!r}"
+                )
             channel.done(handler(channel, task, inputs))
             return 0
         except (TaskError, RecipeError) as error:
@@ -65,8 +70,8 @@ def run(channel: Channel, inputs: Path) -> int:
 
 def leak_scan(channel: Channel, task: dict[str, Any], inputs: Path) -> dict[str, Any]:
     """Phase screen_bank: the party's own columns against the label → leaks.json."""
-    from models.learners import columns_of
     from models.leaks import scan
+    from models.learners import columns_of
     from models.roles import TEST
     from models.sample import join, read_parquet
 
@@ -103,7 +108,8 @@ def bank_evaluate(channel: Channel, task: dict[str, Any], inputs: Path) -> dict[
         scores = read_parquet(str(inputs / "scores.parquet"), "scores.parquet").to_pandas()
         part = validate(json.loads((inputs / "model_part.json").read_bytes()))
         place = {enterprise: row for row, enterprise in enumerate(own.ids)}
-        scores = scores[[i in place and i not in phase.exclude for i in scores["id"]]].reset_index(drop=True)
+        kept = [i in place and i not in phase.exclude for i in scores["id"]]
+        scores = scores[kept].sort_values("id", ignore_index=True)  # resampling must not depend on the engine's order
         at = np.array([place[i] for i in scores["id"]], dtype=np.int64)
         # Roles come with the scores: the engine's rows are the ones the joint model was really fitted on.
         sample = Sample(
@@ -127,8 +133,8 @@ def zone_train(channel: Channel, task: dict[str, Any], inputs: Path) -> dict[str
     """Phases open, screen, fit, evaluate → evaluation.json, model.json, and model.lgb.txt for boosting."""
     from models import training
     from models.formats import canonical, content_sha256
-    from models.learners import columns_of
     from models.leaks import scan
+    from models.learners import columns_of
     from models.recipes import resolve
     from models.roles import TEST
     from models.sample import join, read_parquet
@@ -170,7 +176,9 @@ def zone_train(channel: Channel, task: dict[str, Any], inputs: Path) -> dict[str
             result["importance"] = training.tree_importance(model)
             channel.output("model.lgb.txt", joint.text().encode())
         else:
-            spreads = {(c.party, c.name): joint.importance()[c.key] for c in columns}
+            spreads: dict[tuple[str, str | None], float] = {
+                (c.party, c.name): joint.importance()[c.key] for c in columns
+            }
             result["importance"] = training.shares(spreads)
         result |= _frame(leaks, left_out, fitted.cpu_seconds)
         channel.output("model.json", canonical(model))

@@ -76,7 +76,7 @@ def head(session: Session) -> int:
     return session.scalars(sa.select(FeedHead.seq)).one()
 
 
-def events(session: Session, after: int, limit: int) -> Sequence[sa.Row]:
+def events(session: Session, after: int, limit: int) -> Sequence[sa.Row[int, str, str]]:
     query = sa.select(FeedEvent.seq, FeedEvent.kind, FeedEvent.document)
     return session.execute(query.where(FeedEvent.seq > after).order_by(FeedEvent.seq).limit(limit)).all()
 
@@ -143,7 +143,7 @@ def of_enterprise(session: Session, enterprise: str, recipient: str | None) -> S
     return session.scalars(query.limit(1000)).all()
 
 
-def counts(session: Session, recipient: str | None) -> Sequence[sa.Row[Any]]:
+def counts(session: Session, recipient: str | None) -> Sequence[Any]:
     query = sa.select(Consent.recipient, Consent.purpose, Consent.state, sa.func.count().label("n")).group_by(
         Consent.recipient, Consent.purpose, Consent.state
     )

@@ -21,9 +21,9 @@ class ImportResult(BaseModel):
     refused: int = 0
     withdrawn: int = 0
     unchanged: int = 0
-    failed: int = Field(0, description="lines not taken; `errors` names the first thousand")
+    failed: int = Field(default=0, description="lines not taken; `errors` names the first thousand")
     errors: list[LineError] = []
-    head: int = Field(0, description="the feed's last sequence number after the import")
+    head: int = Field(default=0, description="the feed's last sequence number after the import")
 
 
 class ConsentOut(BaseModel):

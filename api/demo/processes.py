@@ -111,7 +111,7 @@ class Processes:
         if done.returncode != 0:
             words = (err.strip() or out.strip()).splitlines()[-60:]
             text = "\n".join(words)
-            raise DemoFailed(f"`creditlab {name}` failed:\n{text}", f"`creditlab {name}` 失败：\n{text}")
+            raise DemoFailed(f"`creditlab {name}` failed:\n{text}", f"`creditlab {name}` 失败，原因如下")
         return out
 
     def check(self) -> None:

@@ -169,7 +169,7 @@ class Story:
         path = folder / "report.json"
         path.write_text(json.dumps(report, ensure_ascii=False, indent=1), encoding="utf-8")
         self._world.processes.run(
-            "report render", "report", "render", str(path), "--out", str(folder / "report.html"),
+            "report render", "report", "render", str(path), str(folder / "report.html"),
             seconds=_COMMAND_SECONDS,
         )  # fmt: skip
         return report

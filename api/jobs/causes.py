@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -21,7 +22,9 @@ class PartyEnd(Protocol):
     started_at: datetime | None
 
 
-def cause(code: str, message: str, message_zh: str, party: str | None = None, node: str | None = None) -> dict:
+def cause(
+    code: str, message: str, message_zh: str, party: str | None = None, node: str | None = None
+) -> dict[str, Any]:
     return {"party": party, "node": node, "code": code, "message": message, "message_zh": message_zh}
 
 
@@ -29,7 +32,7 @@ def is_consequence(end: PartyEnd) -> bool:
     return end.state in {"failed", "cancelled"} and end.code in CONSEQUENCES
 
 
-def first_cause(ends: list[PartyEnd]) -> PartyEnd:
+def first_cause[End: PartyEnd](ends: Sequence[End]) -> End:
     """The side whose word explains the end: one that names a fault of its own, the earlier of two."""
     return min(ends, key=lambda end: (is_consequence(end), end.ended_at))
 
@@ -92,7 +95,7 @@ class Watched(Protocol):
 
 def verdict(
     job: Watched,
-    parties: dict[str, PartyEnd],
+    parties: Mapping[str, PartyEnd],
     heard: dict[str, datetime],
     deadlines: dict[str, float],
     now: datetime,

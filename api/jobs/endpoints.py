@@ -24,6 +24,7 @@ from api.jobs.schemas import (
     ReasonIn,
     ReportIn,
 )
+from api.jobs.states import JOB
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
 
@@ -90,14 +91,14 @@ async def events(
     wait: Annotated[float, Query(ge=0, le=60)] = 0,
     limit: Limit = 500,
 ) -> Events:
-    """Events after number `after`; waits up to `wait` seconds for the first one."""
+    """Events after number `after`; waits up to `wait` seconds for the first one, while the job goes on."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait
     with control.hub.listen(service.topic(job_id)) as bell:
         while True:
             found = await run_in_threadpool(service.events, control, caller, job_id, after, limit)
             left = deadline - loop.time()
-            if found.events or left <= 0 or control.hub.closing:
+            if found.events or found.state in JOB.final or left <= 0 or control.hub.closing:
                 return found
             await bell.wait(left)
 

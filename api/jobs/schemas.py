@@ -15,27 +15,31 @@ PartyName = Literal["bank", "lab"]
 JobState = Literal["draft", "proposed", "approved", "running", "succeeded", "failed", "cancelled", "stopped_by_consent"]
 
 
+_PROTOCOL: dict[str, Any] = DEFAULT_PROTOCOL
+_EVALUATION: dict[str, Any] = DEFAULT_EVALUATION
+
+
 class RecipeIn(Body):
     name: Literal["boosting", "logistic"]
     params: JsonObject = Field(default_factory=dict)
 
 
 class HeuIn(Body):
-    schema_: Annotated[Literal["ou", "zpaillier"], Field(alias="schema")] = DEFAULT_PROTOCOL["heu"]["schema"]
-    key_size: Annotated[int, Field(ge=MIN_HEU_BITS, le=8192)] = DEFAULT_PROTOCOL["heu"]["key_size"]
+    schema_: Annotated[Literal["ou", "zpaillier"], Field(alias="schema")] = _PROTOCOL["heu"]["schema"]
+    key_size: Annotated[int, Field(ge=MIN_HEU_BITS, le=8192)] = _PROTOCOL["heu"]["key_size"]
 
 
 class ProtocolIn(Body):
-    psi: Literal["RR22", "ECDH"] = DEFAULT_PROTOCOL["psi"]
-    spu: Literal["SEMI2K", "CHEETAH"] = DEFAULT_PROTOCOL["spu"]
-    field: Literal["FM128"] = DEFAULT_PROTOCOL["field"]
+    psi: Literal["RR22", "ECDH"] = _PROTOCOL["psi"]
+    spu: Literal["SEMI2K", "CHEETAH"] = _PROTOCOL["spu"]
+    field: Literal["FM128"] = _PROTOCOL["field"]
     heu: HeuIn = HeuIn()
 
 
 class EvaluationIn(Body):
-    calibration_share: Annotated[float, Field(gt=0, lt=0.5)] = DEFAULT_EVALUATION["calibration_share"]
-    bootstrap: Annotated[int, Field(ge=0, le=10_000)] = DEFAULT_EVALUATION["bootstrap"]
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = DEFAULT_EVALUATION["seed"]
+    calibration_share: Annotated[float, Field(gt=0, lt=0.5)] = _EVALUATION["calibration_share"]
+    bootstrap: Annotated[int, Field(ge=0, le=10_000)] = _EVALUATION["bootstrap"]
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = _EVALUATION["seed"]
 
 
 _Deadline = Annotated[int, Field(ge=1, le=86_400)]

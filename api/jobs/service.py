@@ -360,7 +360,7 @@ def node_events(control: Control, caller: Caller, job_id: str, body: NodeEventsI
             }
             _tell(unit, job, [said])
             _follow(control, unit, job, parties, mine, event)
-        return NodeEventsOut(last_seq=repository.last_seq(unit.session, job_id), job_state=job.state)
+        return NodeEventsOut(last_seq=repository.last_seq(unit.session, job_id), job_state=job.state)  # type: ignore[arg-type]
 
 
 def _follow(
@@ -421,7 +421,7 @@ def _end(unit: Unit, job: Job, state: str, why: dict[str, Any], action: str, rea
 def _ended(unit: Unit, job: Job, why: dict[str, Any] | None) -> None:
     job.ended_at = unit.now
     unit.session.flush()
-    _tell(unit, job, [_said(unit, "state", state=job.state, **({"cause": why} if why else {}))])
+    _tell(unit, job, [_said(unit, "state", state=job.state, cause=why)])
     for node in (job.bank_node, job.lab_node):
         unit.notify(f"node:{node}")
 

@@ -15,10 +15,10 @@ def of_job(session: Session, job_id: str, model_sha256: str | None) -> dict[str,
     row = repository.newest_of_job(session, job_id)
     if row is None:
         return {"id": None, "state": "pending", "sha256": model_sha256, "reviewers": []}
-    reviews = repository.reviews(session, row.id) if row.state in UNBLINDED else []
+    reviews = repository.reviews(session, row.id) if row.state in UNBLINDED else ()
     return {
         "id": row.id,
         "state": row.state,
         "sha256": row.sha256,
-        "reviewers": [{"name": r.account_name, "decision": r.decision, "at": r.at.isoformat()} for r in reviews],
+        "reviewers": [review.account_name for review in reviews],
     }

@@ -63,7 +63,7 @@ def outcome(unit: Unit, usage_id: str, outcome: str, code: str | None = None) ->
 
 def page(
     session: Session, enterprise: str | None, institution: str | None, before: datetime | None, limit: int
-) -> Sequence[sa.Row[Any]]:
+) -> Sequence[Any]:
     """Records with their outcomes, newest first."""
     query = (
         sa.select(Usage, UsageOutcome.outcome, UsageOutcome.code)

@@ -7,6 +7,7 @@ sees ids, roles or consents, and never keeps a training row.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import lightgbm as lgb
@@ -17,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from models.binning import level_text, to_numeric
 from models.learners.base import Column, used_inputs
-from models.learners.lightgbm_text import NativeModel, training_gap
+from models.learners.lightgbm_text import NativeModel
 
 __all__ = ["Boosting"]
 
@@ -81,7 +82,12 @@ class Boosting(ClassifierMixin, BaseEstimator):
         )
         models = []
         for bag in range(self.bags):
-            booster = lgb.train(params | {"seed": self.seed + bag}, data, num_boost_round=self.rounds)
+            booster = lgb.train(
+                params | {"seed": self.seed + bag},
+                data,
+                num_boost_round=self.rounds,
+                keep_training_booster=True,  # else LightGBM writes and reads its text once more
+            )
             models.append(NativeModel.parse(booster.model_to_string()))
         self.native_ = models[0]
         self.native_.names = [_text_name(column) for column in self.columns]
@@ -90,20 +96,19 @@ class Boosting(ClassifierMixin, BaseEstimator):
             self.native_.scale_outputs(1.0 / self.bags)
         if self.rounds and self.native_.smallest_leaf() < min(self.min_leaf, len(y)):
             raise RuntimeError(f"a leaf holds fewer than {self.min_leaf} rows: this model must not be released")
-        gaps: dict[int, Any] = {}
-
-        def between(feature: int, threshold: float) -> tuple[float, float]:
-            if feature not in gaps:
-                gaps[feature] = training_gap(matrix[:, feature])
-            return gaps[feature](threshold)
-
-        self.native_.round_thresholds(between)
-        self.booster_ = lgb.Booster(model_str=self.text())
+        self.native_.round_thresholds(matrix)
+        self.__dict__.pop("booster_", None)  # of an earlier fit
         return self
+
+    @cached_property
+    def booster_(self) -> lgb.Booster:
+        """LightGBM's own form of the released text, made when first needed."""
+        check_is_fitted(self, "native_")
+        return lgb.Booster(model_str=self.text())
 
     def margin(self, X: pd.DataFrame) -> np.ndarray:
         """Sum of leaf values, the uncalibrated log odds of bad: float64 (rows,)."""
-        check_is_fitted(self)
+        check_is_fitted(self, "native_")
         return np.asarray(self.booster_.predict(self._matrix(X), raw_score=True, num_threads=self.n_jobs))
 
     def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
@@ -120,7 +125,7 @@ class Boosting(ClassifierMixin, BaseEstimator):
 
     def body(self) -> dict[str, Any]:
         """kind, inputs, base_margin and trees of the model document."""
-        check_is_fitted(self)
+        check_is_fitted(self, "native_")
         columns = list(self.columns)
         used = {columns[node.feature].key for tree in self.native_.trees for node in tree.walk() if not node.is_leaf}
         return {
@@ -134,7 +139,7 @@ class Boosting(ClassifierMixin, BaseEstimator):
 
     def importance(self) -> dict[str, float]:
         """Column key → total gain of its splits."""
-        check_is_fitted(self)
+        check_is_fitted(self, "native_")
         out = {column.key: 0.0 for column in self.columns}
         keys = list(out)
         for tree in self.native_.trees:

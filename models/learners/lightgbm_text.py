@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from models.binning import shortest_decimal
 
-__all__ = ["COUNT_STEP", "NativeModel", "Node", "UnsupportedModel", "training_gap"]
+__all__ = ["COUNT_STEP", "NativeModel", "Node", "UnsupportedModel"]
 
 COUNT_STEP = 5  # counts of rows leave rounded to a multiple of this
 
@@ -42,7 +42,6 @@ class Node:
     missing_type: int = 0  # 0 none seen in training, 2 NaN
     gain: float = 0.0
     count: int = 0
-    weight: float = 0.0
     output: float = 0.0  # what the node would answer as a leaf
     left: Node | None = None
     right: Node | None = None
@@ -70,7 +69,7 @@ class NativeModel:
 
     @classmethod
     def parse(cls, text: str) -> NativeModel:
-        """From `Booster.model_to_string()`. Raises UnsupportedModel for linear trees, averaged output, zero-as-missing."""
+        """From `Booster.model_to_string()`. Raises UnsupportedModel: linear trees, random forest, zero-as-missing."""
         head, *blocks = text.split("end of trees")[0].split("\nTree=")
         header = _fields(head)
         if "average_output" in head.splitlines():
@@ -87,22 +86,30 @@ class NativeModel:
         """Training rows in the smallest leaf of all trees (0 when the text carries no counts)."""
         return min(node.count for tree in self.trees for node in tree.walk() if node.is_leaf)
 
-    def round_thresholds(self, between: Callable[[int, float], tuple[float, float]]) -> None:
-        """Move each numeric threshold to the shortest decimal in (low, high] = between(feature, threshold).
+    def round_thresholds(self, matrix: np.ndarray) -> None:
+        """Move each numeric threshold to the shortest decimal that sends every row of `matrix` the same way.
 
-        `between` gives the nearest training values below and at or above the threshold, so no training row changes
-        its way.
+        `matrix` is the encoded training data (rows × features). The new threshold lies above the largest training
+        value that goes left and at or below the smallest that goes right; where only missing values go one way, it
+        stays.
         """
-        moved: dict[tuple[int, float], float] = {}
+        splits: dict[int, list[Node]] = {}
         for tree in self.trees:
             for node in tree.walk():
-                if node.is_leaf or node.levels is not None:
-                    continue
-                key = node.feature, node.value
-                if key not in moved:
-                    low, high = between(*key)
-                    moved[key] = shortest_decimal(low, high) if low < high else node.value
-                node.value = moved[key]
+                if not node.is_leaf and node.levels is None:
+                    splits.setdefault(node.feature, []).append(node)
+        for feature, nodes in splits.items():
+            ordered = np.sort(matrix[:, feature])  # NaN sorts to the end
+            present = len(ordered) - int(np.isnan(ordered[::-1]).sum() if np.isnan(ordered[-1]) else 0)
+            known = sorted({node.value for node in nodes})
+            places = np.searchsorted(ordered[:present], known, side="left").tolist()
+            moved = {
+                value: shortest_decimal(float(ordered[place - 1]), float(ordered[place]))
+                for value, place in zip(known, places, strict=True)
+                if 0 < place < present
+            }
+            for node in nodes:
+                node.value = moved.get(node.value, node.value)
 
     def scale_outputs(self, factor: float) -> None:
         """Multiply every output by `factor` (averaging several models)."""
@@ -114,7 +121,7 @@ class NativeModel:
 
     # ---- writing -------------------------------------------------------------------------------------------------
 
-    def to_text(self, levels: dict[int, Sequence[str]] | None = None) -> str:
+    def to_text(self, levels: Mapping[int, Sequence[str]] | None = None) -> str:
         """Native text without private statistics. `levels`: per categorical feature, the level of each code.
 
         The levels are written the way LightGBM does for pandas categories, in feature order, so that
@@ -139,7 +146,7 @@ class NativeModel:
         return "\n".join(lines) + "\n" + "".join(blocks) + f"end of trees\n\npandas_categorical:{categories}\n"
 
     def to_nodes(
-        self, owner: Callable[[int], tuple[str, str]], levels: dict[int, Sequence[str]]
+        self, owner: Callable[[int], tuple[str, str]], levels: Mapping[int, Sequence[str]]
     ) -> list[dict[str, list[dict[str, Any]]]]:
         """The `trees` of a model document. `owner(feature)` gives (party, input name)."""
         return [{"nodes": _document_nodes(tree, owner, levels)} for tree in self.trees]
@@ -151,7 +158,7 @@ def _fields(block: str) -> dict[str, str]:
 
 def _list(fields: dict[str, str], name: str, kind: type) -> list[Any]:
     text = fields.get(name, "")
-    return [kind(item) for item in text.split(" ")] if text else []
+    return list(map(kind, text.split(" "))) if text else []
 
 
 def _parse_tree(fields: dict[str, str]) -> Node:
@@ -159,23 +166,18 @@ def _parse_tree(fields: dict[str, str]) -> Node:
         raise UnsupportedModel("linear trees are not supported: train with linear_tree=false")
     values = _list(fields, "leaf_value", float)
     counts = _list(fields, "leaf_count", int) or [0] * len(values)
-    weights = _list(fields, "leaf_weight", float) or [0.0] * len(values)
-    leaves = [
-        Node(value=value, output=value, count=count, weight=weight)
-        for value, count, weight in zip(values, counts, weights, strict=True)
-    ]
+    leaves = [Node(value=value, output=value, count=count) for value, count in zip(values, counts, strict=True)]
     if len(leaves) == 1:
         return leaves[0]
     thresholds = _list(fields, "threshold", float)
     kinds = _list(fields, "decision_type", int)
     boundaries, bits = _list(fields, "cat_boundaries", int), _list(fields, "cat_threshold", int)
     splits = [
-        Node(feature=feature, gain=gain, count=count, weight=weight, output=output)
-        for feature, gain, count, weight, output in zip(
+        Node(feature=feature, gain=gain, count=count, output=output)
+        for feature, gain, count, output in zip(
             _list(fields, "split_feature", int),
             _list(fields, "split_gain", float),
             _list(fields, "internal_count", int),
-            _list(fields, "internal_weight", float),
             _list(fields, "internal_value", float),
             strict=True,
         )
@@ -246,10 +248,8 @@ def _tree_text(index: int, tree: Node) -> str:
     out.append(line("leaf_value", [node.value for node in leaves]))
     if splits:
         out += [
-            line("leaf_weight", [float(f"{node.weight:.3g}") for node in leaves]),
             line("leaf_count", [_rounded(node.count) for node in leaves]),
             line("internal_value", [node.output for node in splits]),
-            line("internal_weight", [float(f"{node.weight:.3g}") for node in splits]),
             line("internal_count", [_rounded(node.count) for node in splits]),
         ]
         if bits:
@@ -258,7 +258,7 @@ def _tree_text(index: int, tree: Node) -> str:
 
 
 def _document_nodes(
-    tree: Node, owner: Callable[[int], tuple[str, str]], levels: dict[int, Sequence[str]]
+    tree: Node, owner: Callable[[int], tuple[str, str]], levels: Mapping[int, Sequence[str]]
 ) -> list[dict[str, Any]]:
     nodes = tree.walk()
     number = {id(node): position for position, node in enumerate(nodes)}
@@ -278,16 +278,3 @@ def _document_nodes(
         entry |= {"left": number[id(node.left)], "right": number[id(node.right)]}
         out.append(entry | {"gain": float(f"{node.gain:.6g}"), "cover": _rounded(node.count)})
     return out
-
-
-def training_gap(values: np.ndarray) -> Callable[[float], tuple[float, float]]:
-    """For one column's training values: threshold → (largest value below it, smallest value at or above it)."""
-    ordered = np.sort(values[~np.isnan(values)])
-
-    def gap(threshold: float) -> tuple[float, float]:
-        position = int(np.searchsorted(ordered, threshold, side="left"))
-        if position == 0 or position == len(ordered):
-            return threshold, threshold  # only missing values on one side: nothing to round between
-        return float(ordered[position - 1]), float(ordered[position])
-
-    return gap

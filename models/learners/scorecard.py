@@ -80,7 +80,8 @@ class Scorecard(ClassifierMixin, BaseEstimator):
 
     def margin(self, X: pd.DataFrame) -> np.ndarray:
         """intercept + Σ coefficient · WOE, the log odds of bad: float64 (rows,)."""
-        return self.intercept_ + self.woe(X) @ np.array(list(self.coefficients_.values()))
+        woe = self.woe(X)
+        return self.intercept_ + woe @ np.array(list(self.coefficients_.values()))
 
     def predict_proba(self, X: pd.DataFrame) -> np.ndarray:
         """Probabilities (rows, 2): good, bad."""

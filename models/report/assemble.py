@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from models.report import protocol as protocol_text
-from models.report.wording import stacking_statement, uplift_statement
+from models.report.wording import calibration_statement, stacking_statement, uplift_statement
 
 __all__ = ["FORMAT", "SCHEMA_PATH", "InvalidReport", "assemble", "read", "schema", "validate", "write"]
 
@@ -66,6 +66,7 @@ def assemble(
         evaluation["uplift"], models["bank_only"]["auc"], models["joint"]["auc"]
     )
     stacked, stacked_zh = stacking_statement(evaluation["uplift_over_stacked"])
+    level, level_zh = calibration_statement(evaluation["calibration_check"])
     dataset = ticket["dataset"]
     return validate(
         {
@@ -73,7 +74,11 @@ def assemble(
             "job_id": ticket["job_id"],
             "project": ticket["project"],
             "purpose": ticket["purpose"],
-            "dataset": {"name": dataset["name"], "title": dataset.get("title", dataset["name"]), "label": dataset["label"]},
+            "dataset": {
+                "name": dataset["name"],
+                "title": dataset.get("title", dataset["name"]),
+                "label": dataset["label"],
+            },
             "parties": {
                 party: {"institution": side["institution"], "columns": len(side["columns"])}
                 for party, side in ticket["parties"].items()
@@ -97,7 +102,12 @@ def assemble(
             "curves": evaluation["curves"],
             "importance": evaluation["importance"],
             "stability": evaluation["stability"],
-            "calibration": {**evaluation["calibration"], "bads": evaluation["calibration_bads"]},
+            "calibration": {
+                **evaluation["calibration"],
+                **evaluation["calibration_check"],
+                "statement": level,
+                "statement_zh": level_zh,
+            },
             "scale": evaluation["scale"],
             "leaks": evaluation["leaks"],
             "excluded_columns": evaluation["excluded_columns"],

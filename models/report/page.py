@@ -54,29 +54,33 @@ def page(report: dict[str, Any]) -> str:
     """HTML of a validated report. Raises InvalidReport."""
     validate(report)
     curves = report["curves"]
-    return _environment().get_template("report.html.j2").render(
-        r=report,
-        names=MODEL_NAMES,
-        parties=PARTY_NAMES,
-        to=TO,
-        phases=PHASE_NAMES,
-        bands=BANDS,
-        mode=MODES[report["mode"]],
-        recipe=RECIPE_NAMES[report["recipe"]["name"]],
-        release=RELEASE.get(report["release"]["state"], (report["release"]["state"],) * 2),
-        forest=charts.forest(report["models"], MODEL_NAMES),
-        roc=charts.roc(curves),
-        ks=charts.ks(curves["joint"]["roc"]),
-        scores=charts.scores(curves["joint"]["distribution"]),
-        calibration=charts.calibration(curves),
-        importance=report["importance"][:SHOWN_FEATURES],
-        importance_by_party={
-            party: sum(item["share"] for item in report["importance"] if item["party"] == party)
-            for party in PARTY_NAMES
-        },
-        widest=max((item["share"] for item in report["importance"]), default=1.0),
-        features=report["stability"]["features"][:SHOWN_FEATURES],
-        more_features=max(0, len(report["stability"]["features"]) - SHOWN_FEATURES),
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            r=report,
+            names=MODEL_NAMES,
+            parties=PARTY_NAMES,
+            to=TO,
+            phases=PHASE_NAMES,
+            bands=BANDS,
+            mode=MODES[report["mode"]],
+            recipe=RECIPE_NAMES[report["recipe"]["name"]],
+            release=RELEASE.get(report["release"]["state"], (report["release"]["state"],) * 2),
+            forest=charts.forest(report["models"], MODEL_NAMES),
+            roc=charts.roc(curves),
+            ks=charts.ks(curves["joint"]["roc"], report["models"]["joint"]["ks"]),
+            scores=charts.scores(curves["joint"]["distribution"]),
+            calibration=charts.calibration(curves),
+            importance=report["importance"][:SHOWN_FEATURES],
+            importance_by_party={
+                party: sum(item["share"] for item in report["importance"] if item["party"] == party)
+                for party in PARTY_NAMES
+            },
+            widest=max((item["share"] for item in report["importance"]), default=1.0),
+            features=report["stability"]["features"][:SHOWN_FEATURES],
+            more_features=max(0, len(report["stability"]["features"]) - SHOWN_FEATURES),
+        )
     )
 
 

@@ -44,11 +44,11 @@ _INTERSECTION = _reveal(
     "which enterprises both parties hold with a live consent (private set intersection)",
     "双方共有且授权有效的企业名单（隐私求交结果）",
 )
-_ROLES = _reveal(
-    "lab", "which rows fit, calibrate and test the model", "哪些行用于训练、校准与测试"
-)
+_ROLES = _reveal("lab", "which rows fit, calibrate and test the model", "哪些行用于训练、校准与测试")
 _OUTCOME = _reveal(
-    "both", "this report; the model itself only after two reviewers released it", "本报告；模型须经两名审核人同意后方可出域"
+    "both",
+    "this report; the model itself only after two reviewers released it",
+    "本报告；模型须经两名审核人同意后方可出域",
 )
 _SEMI_HONEST = (
     "Semi-honest: both parties run the agreed program, each may study all it receives. A party that changes its "
@@ -60,9 +60,11 @@ _SEMI_HONEST = (
 def _zone(recipe: str) -> dict[str, Any]:
     return {
         "psi": "none (joined inside the zone)",
-        "training": "LightGBM in the job's sandbox" if recipe == "boosting" else "WOE + logistic regression in the job's sandbox",
-        "trust_model": "The bank trusts the sealed zone: its sample leaves its domain encrypted to the zone's key, bound "
-        "to this job's ticket, and is opened only in the memory of this job's sandbox, which has no network and is "
+        "training": "LightGBM in the job's sandbox"
+        if recipe == "boosting"
+        else "WOE + logistic regression in the job's sandbox",
+        "trust_model": "The bank trusts the sealed zone: its sample leaves its domain encrypted to the zone's key, "
+        "bound to this job's ticket, and is opened only in the memory of this job's sandbox, without network, "
         "destroyed afterwards. Whoever controls the zone's machine could break this.",
         "trust_model_zh": "银行信任封闭实验区：样本以实验区密钥加密并与本任务书绑定后出域，仅在本任务沙箱内存中解密；"
         "沙箱无网络，任务结束即销毁。控制实验区主机者理论上可突破此保护。",
@@ -121,7 +123,7 @@ def _boosting(settings: dict[str, Any], engine: dict[str, Any]) -> dict[str, Any
     ]
     return {
         "psi": settings["psi"],
-        "training": f"vertical gradient boosting (SecretFlow), homomorphic encryption {_heu(settings)}, key at the bank",
+        "training": f"vertical gradient boosting (SecretFlow), homomorphic encryption {_heu(settings)}, bank's key",
         "heu": dict(settings["heu"]),
         "trust_model": _SEMI_HONEST[0],
         "trust_model_zh": _SEMI_HONEST[1],
@@ -150,7 +152,9 @@ def _logistic(settings: dict[str, Any], engine: dict[str, Any]) -> dict[str, Any
     caveats = _ou_caveat(settings)
     trust, trust_zh = _SEMI_HONEST
     if settings["spu"] == "SEMI2K":
-        trust += " Besides, SEMI2K between two parties trusts a helper that the first party runs to draw multiplication triples."
+        trust += (
+            " Besides, SEMI2K between two parties trusts a helper, run by the first party, for multiplication triples."
+        )
         trust_zh += "此外，两方 SEMI2K 需信任由第一方运行的乘法三元组生成器。"
         caveats.insert(
             0,
@@ -162,8 +166,8 @@ def _logistic(settings: dict[str, Any], engine: dict[str, Any]) -> dict[str, Any
         )
     return {
         "psi": settings["psi"],
-        "training": f"WOE + logistic regression on secret shares (SPU {settings['spu']}, {settings['field']}); weight of "
-        f"evidence under homomorphic encryption {_heu(settings)}",
+        "training": f"WOE + logistic regression on secret shares (SPU {settings['spu']}, {settings['field']}); WOE "
+        f"under homomorphic encryption {_heu(settings)}",
         "heu": dict(settings["heu"]),
         "spu": settings["spu"],
         "field": settings["field"],

@@ -36,11 +36,15 @@ def summary(report: dict[str, Any]) -> str:
         f"  {report['uplift']['statement']}",
         f"  {report['uplift_over_stacked']['statement_zh']}",
         f"  {report['uplift_over_stacked']['statement']}",
+        f"  {report['calibration']['statement_zh']}",
+        f"  {report['calibration']['statement']}",
         "",
     ]
     for leak in report["leaks"]:
         action = "剔除 excluded" if _excluded(report, leak) else "提示 warning"
-        lines.append(f"  疑似泄漏 leak? {leak['party']}.{leak['column']} [{action}] {leak['reason_zh']} / {leak['reason']}")
+        lines.append(
+            f"  疑似泄漏 leak? {leak['party']}.{leak['column']} [{action}] {leak['reason_zh']} / {leak['reason']}"
+        )
     egress = report["egress"]
     lines += [
         f"  出域字节 egress  银行→实验室 bank→lab {egress['bank_to_lab_bytes']:,}　"

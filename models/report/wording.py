@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["MODEL_NAMES", "PARTY_NAMES", "PHASE_NAMES", "RECIPE_NAMES", "stacking_statement", "uplift_statement"]
+__all__ = [
+    "MODEL_NAMES",
+    "PARTY_NAMES",
+    "PHASE_NAMES",
+    "RECIPE_NAMES",
+    "calibration_statement",
+    "stacking_statement",
+    "uplift_statement",
+]
 
 MODEL_NAMES = {
     "bank_only": ("bank only", "仅银行数据"),
@@ -83,4 +91,28 @@ def stacking_statement(uplift: dict[str, Any]) -> tuple[str, str]:
         f"Training jointly does not provably beat stacking two separate scores: the difference is {gain:+.3f} AUC "
         f"({low:+.3f} to {high:+.3f}). Stacking is simpler and may be enough.",
         f"未证实联合训练优于评分叠加：AUC 相差 {gain:+.3f}（{low:+.3f} 至 {high:+.3f}）。叠加更简单，可能已足够。",
+    )
+
+
+def calibration_statement(check: dict[str, Any]) -> tuple[str, str]:
+    """(statement, statement_zh) of the mean predicted PD against the bad rate of the test window."""
+    predicted, observed = check["predicted"], check["observed"]
+    told = f"predicted {predicted:.1%}, observed {observed:.1%}"
+    told_zh = f"预测 {predicted:.1%}，实际 {observed:.1%}"
+    ratio = predicted / observed if observed > 0 else float("inf")
+    if ratio < 0.85:
+        return (
+            f"On the test window the joint model understates risk ({told}): recalibrate on recent loans before using "
+            "its probabilities.",
+            f"测试窗口内联合模型低估风险（{told_zh}）：使用违约概率前应以近期贷款重新校准。",
+        )
+    if ratio > 1.15:
+        return (
+            f"On the test window the joint model overstates risk ({told}): recalibrate on recent loans before using "
+            "its probabilities.",
+            f"测试窗口内联合模型高估风险（{told_zh}）：使用违约概率前应以近期贷款重新校准。",
+        )
+    return (
+        f"The level of the probabilities holds on the test window ({told}).",
+        f"测试窗口内违约概率的总体水平相符（{told_zh}）。",
     )

@@ -346,6 +346,19 @@ def test_work_is_answered_within_50_ms_of_the_approval(world: World) -> None:
     assert answered[0] - done < 0.05
 
 
+def test_work_that_a_node_hung_up_on_is_offered_again_at_once(make_world: Callable[..., World]) -> None:
+    world = make_world(redelivery_seconds=30)
+    world.cohort()
+    job_id = world.proposed()
+    world.owner.approve_job(job_id, "fits")
+    with pytest.raises(httpx.ReadTimeout):
+        world.lab.http.get("/v1/node/work", params={"wait": 20}, timeout=0.4)
+    world.operator.approve_job(job_id, "in order")
+    time.sleep(0.3)  # the abandoned poll wakes now, to nobody
+    assert [item["kind"] for item in world.lab.work()] == ["job"]
+    assert world.lab.work() == []  # handed out: not again before its time
+
+
 def test_waiting_nodes_hold_no_connection_and_no_thread(world: World) -> None:
     """More pollers than the pool has connections and the server has threads, and everybody else is served."""
     threads = []

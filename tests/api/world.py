@@ -6,7 +6,9 @@ a real one does and computes nothing.
 
 from __future__ import annotations
 
+import functools
 import json
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -30,10 +32,20 @@ from consent import artefact
 from consent.keys import SigningKey
 from consent.signed import sign
 from consent.times import stamp
+from enclave import pki
 from tests.support.control_plane import free_port
 
 SHA = "ab" * 32
 COLUMNS = [{"name": "age", "kind": "numeric"}, {"name": "state", "kind": "categorical"}]
+
+
+_CA_FOLDER = tempfile.TemporaryDirectory(prefix="creditlab-test-ca-")  # goes with the process
+
+
+@functools.cache
+def any_ca() -> Path:
+    """The client wants a CA; over plain HTTP any will do, and a small one is read quickly."""
+    return pki.create_ca(Path(_CA_FOLDER.name))
 
 
 class Clock:
@@ -93,7 +105,7 @@ class FakeNode:
 
     def __init__(self, url: str, token: str, name: str, role: str, institution: str) -> None:
         self.name, self.role, self.institution = name, role, institution
-        self.http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30)
+        self.http = httpx.Client(base_url=url, headers={"Authorization": f"Bearer {token}"}, timeout=30, verify=False)
 
     def dataset(self, name: str = "sba") -> dict[str, Any]:
         data: dict[str, Any] = {"name": name, "title": "SME loans", "id": "ent_id", "as_of": "as_of", "rows": 1000}
@@ -203,9 +215,7 @@ class World:
     # ---- people and nodes
 
     def client(self, name: str) -> LabClient:
-        import certifi
-
-        client = LabClient(self.url, certifi.where(), self.tokens[name])
+        client = LabClient(self.url, any_ca(), self.tokens[name])
         self.clients.append(client)
         return client
 

@@ -9,6 +9,10 @@ Each stream has its own queue, so the loop that reads the node's channel never w
 
 The two bridges also tell each other that they are alive, on a stream of their own: an engine may compute for minutes
 without sending a byte, so silence of the engines themselves cannot tell a busy peer from a dead one.
+
+A port of the peer is listened on only once the peer's engine listens on it. Until then a connection is refused, as it
+would be on a plain network: the engines' links retry what was refused, but a connection that is accepted and then
+waits makes them time out, send their greeting twice, and hang in the intersection.
 """
 
 from __future__ import annotations
@@ -34,6 +38,7 @@ STOP_GRACE = 2.0  # seconds between telling the child to stop and killing it
 DRAIN_SECONDS = 5.0  # last bytes of a finished child
 MAX_BUFFERED = 1 << 30  # bytes waiting for the own engine before the bridge gives up
 BEAT_SECONDS = 2.0
+LISTEN_PAUSE = 0.05  # between two looks at which ports the own engine listens on
 PEER_GRACE = 10.0  # after the peer's bridge has left: time to finish when the peer had finished too
 
 
@@ -53,6 +58,7 @@ class Bridge:
         self._numbers: itertools.count[int] = itertools.count(1, 2)
         self._reported = False
         self._stopping = False
+        self._beats = 0  # stream on which this bridge says that it is alive, and which ports its engine opened
         self._peer_beats: int | None = None  # stream on which the peer's bridge says that it is alive
         self._heard = 0.0
         self._silence = 60.0  # seconds without a beat after which the peer counts as gone
@@ -141,9 +147,13 @@ class Bridge:
         message = json.loads(payload)
         kind = message.get("type")
         if kind == "task":
-            await self._listen(message["party"])
+            self._party = message["party"]
+            self._numbers = itertools.count(1 if self._party == "bank" else 2, 2)
             self._silence = float(message["ticket"]["deadlines"]["stall"])
+            self._beats = next(self._numbers)
+            self._node.write(encode(OPEN, self._beats, HEARTBEAT.to_bytes(2, "big")))
             self._spawn(self._beat(), self._tasks)
+            self._spawn(self._announce(), self._tasks)
         self._child.write(encode(CONTROL, 0, payload))
         if kind == "stop":
             self._stopping = True
@@ -166,6 +176,8 @@ class Bridge:
             self._heard = asyncio.get_running_loop().time()
             if payload is None:
                 self._peer_lost.set()
+            elif len(payload) == 2:
+                self._spawn(self._listen(int.from_bytes(payload, "big")), self._tasks)
             return
         queue = self._streams.get(stream)
         if queue is None:
@@ -179,16 +191,23 @@ class Bridge:
     async def _beat(self) -> None:
         """Say that this party is alive, and notice when the peer no longer does."""
         loop = asyncio.get_running_loop()
-        stream = next(self._numbers)
-        self._node.write(encode(OPEN, stream, HEARTBEAT.to_bytes(2, "big")))
         self._heard = loop.time()
         try:
             while loop.time() - self._heard < self._silence:
-                self._node.write(encode(DATA, stream, b"."))
+                self._node.write(encode(DATA, self._beats, b"."))
                 await asyncio.sleep(BEAT_SECONDS)
             self._peer_lost.set()
         finally:
-            self._node.write(encode(CLOSE, stream, b""))
+            self._node.write(encode(CLOSE, self._beats, b""))
+
+    async def _announce(self) -> None:
+        """Tell the peer's bridge each port of the own engine as soon as it listens on it."""
+        waiting = set(ports_of(self._party))
+        while waiting:
+            for port in sorted(waiting & {port - self._offset for port in listening()}):
+                waiting.remove(port)
+                self._node.write(encode(DATA, self._beats, port.to_bytes(2, "big")))
+            await asyncio.sleep(LISTEN_PAUSE)
 
     # ---- child side
 
@@ -203,10 +222,9 @@ class Bridge:
 
     # ---- connections
 
-    async def _listen(self, party: str) -> None:
-        self._party = party
-        self._numbers = itertools.count(1 if party == "bank" else 2, 2)
-        for port in ports_of(other(party)):
+    async def _listen(self, port: int) -> None:
+        """Stand in for a port that the peer's engine has opened."""
+        if port in ports_of(other(self._party)):
             server = await asyncio.start_server(self._accept(port), "127.0.0.1", port + self._offset)
             self._servers.append(server)
 
@@ -273,6 +291,18 @@ class Bridge:
         group.add(task)
         task.add_done_callback(group.discard)
         return task
+
+
+def listening() -> set[int]:
+    """TCP ports on which somebody in this network namespace listens (state 0A of /proc/net/tcp and tcp6)."""
+    ports = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with contextlib.suppress(OSError), open(table) as lines:
+            for line in lines:
+                fields = line.split()
+                if len(fields) > 3 and fields[3] == "0A":
+                    ports.add(int(fields[1].rsplit(":", 1)[1], 16))
+    return ports
 
 
 def run(channel_fd: int, inputs: str, offset: int) -> int:

@@ -2,7 +2,7 @@
 
 Owns one key pair of the job (secret key at the bank), the encoding of two numbers into one plaintext, encryption,
 sums by bin, and decryption. It never sees a column's meaning. Schemes: Okamoto-Uchiyama (`ou`) or Paillier
-(`zpaillier`); keys of at least 2048 bits, checked by `session.check_protocol`.
+(`zpaillier`); keys of at least 2048 bits, checked by `protocol.check`.
 """
 
 from __future__ import annotations

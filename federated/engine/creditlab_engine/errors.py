@@ -52,8 +52,16 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "对方引擎出错；原因见对方节点",
     ),
     "peer_silent": (
-        "the other party's engine did not answer in time",
-        "对方引擎未在规定时间内响应",
+        "the other party's engine stopped answering",
+        "对方引擎已停止响应",
+    ),
+    "peer_absent": (
+        "the other party's engine did not appear in time",
+        "对方引擎未在规定时间内出现",
+    ),
+    "port_taken": (
+        "a loopback port the engine needs is in use",
+        "引擎所需的本机端口已被占用",
     ),
     "deadline": (
         "the phase did not finish within the ticket's deadline",

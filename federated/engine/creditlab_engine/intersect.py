@@ -6,6 +6,7 @@ features never touch a file. It never decides who may take part: the rows arrive
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import shutil
@@ -17,6 +18,7 @@ import spu.psi as psi
 
 from .errors import EngineError
 from .session import Session, private_folder
+from .wire import connect
 
 _COLUMN = "id"
 _BUCKET = 1 << 20  # ids held in memory at a time by the ECDH protocol
@@ -27,18 +29,31 @@ def intersect(session: Session, ids: Sequence[str]) -> list[str]:
 
     `ids` are this party's, unique. Raises EngineError(empty_intersection | peer_silent).
     """
-    before = set(glob.glob(os.path.join(private_folder(), "*")))
+    before = _present()
     folder = tempfile.mkdtemp(prefix="psi-", dir=private_folder())
     try:
         common = _run(session, ids, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         # The library also leaves join inputs and traces beside its working folder, in the clear.
-        for leftover in set(glob.glob(os.path.join(private_folder(), "*"))) - before:
-            shutil.rmtree(leftover, ignore_errors=True) if os.path.isdir(leftover) else os.unlink(leftover)
+        for leftover in _present() - before:
+            _wipe(leftover)
     if not common:
         raise EngineError("empty_intersection")
     return common
+
+
+def _present() -> set[str]:
+    """What is in the private folder; traces go to /tmp whatever TMPDIR says."""
+    return {*glob.glob(os.path.join(private_folder(), "*")), *glob.glob("/tmp/psi_*.trace")}
+
+
+def _wipe(path: str) -> None:
+    if os.path.isdir(path):
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
 
 
 def _run(session: Session, ids: Sequence[str], folder: str) -> list[str]:
@@ -53,7 +68,7 @@ def _run(session: Session, ids: Sequence[str], folder: str) -> list[str]:
     for name, value in session.link_options().items():
         setattr(description, name, value)
     rank = 0 if session.party == "bank" else 1
-    wire = link.create_brpc(description, rank)
+    wire = connect(description, rank)
     protocol = session.ticket["protocol"]["psi"]
     config = psi.PsiExecuteConfig(
         protocol_conf=psi.PsiProtocolConfig(

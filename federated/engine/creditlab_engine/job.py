@@ -21,12 +21,13 @@ from models.formats import canonical, validate
 from models.recipes import RecipeError, resolve
 from models.roles import CAL, FIT, TEST, UNUSED, roles
 
-from . import boosting, facts, parts, screen
+from . import boosting, facts, logistic, parts, protocol, screen
 from .cipher import Cipher
 from .encode import Feature, make_features, order_map
 from .errors import EngineError
 from .intersect import intersect
-from .session import Session, check_protocol
+from .session import Session
+from .shares import Spu
 from .table import Table, load
 from .trees import Grower, Owner, Params
 
@@ -38,11 +39,12 @@ class Job:
     def __init__(self, channel: Channel, task: dict[str, Any], inputs: str, offset: int) -> None:
         self.channel, self.task, self.inputs, self.offset = channel, task, inputs, offset
         self.ticket, self.party = task["ticket"], task["party"]
-        check_protocol(self.ticket["protocol"])
+        protocol.check(self.ticket["protocol"])
         try:
             self.recipe = resolve(self.ticket["recipe"], "federated")
         except RecipeError as error:
             raise EngineError("recipe_refused", error.message, error.message_zh) from None
+        self.spu: Spu | None = None
         self.session: Session
         self.cipher: Cipher
         self.table: Table
@@ -63,6 +65,8 @@ class Job:
             self._begin(phase.exclude)
             margins = {name: self._predict(models[name]) for name in ("fit_joint", "fit_lab")}
             self._write(margins, models["fit_joint"])
+            if self.spu is not None:
+                self.spu.close()
             self.session.close()
         self.channel.done(
             {
@@ -119,15 +123,29 @@ class Job:
 
     def _screen(self) -> None:
         lab, rows = self.party == "lab", self.table.take(self.fit)
-        binned = (
-            screen.bin_columns(rows.columns, rows.kinds, screen.SCREEN_BINS, screen.SCREEN_MIN_SHARE) if lab else None
-        )
+        binned = screen.bin_columns(rows.columns, rows.kinds, screen.SCREEN_BINS) if lab else None
         counts = screen.label_counts(self.session, self.cipher, rows.label, binned)
         if counts is not None:
             self.channel.output("screen.json", json.dumps(screen.report(counts)).encode())
 
     def _fit(self, name: str) -> Any:
-        return self._fit_boosting(joint=name == "fit_joint")
+        joint = name == "fit_joint"
+        if self.recipe["name"] == "boosting":
+            return self._fit_boosting(joint)
+        rows = self.table.take(self.fit)
+        if self.spu is None:
+            self.spu = Spu(self.session)  # one for the job: its port cannot be taken twice
+        return logistic.fit(
+            self.session,
+            self.cipher,
+            self.spu,
+            rows.columns,
+            rows.kinds,
+            rows.label,
+            self.recipe["params"],
+            joint,
+            lambda done, total: self.channel.progress(done, total, "step"),
+        )
 
     def _fit_boosting(self, joint: bool) -> tuple[boosting.Ensemble, list[Feature]]:
         given = self.recipe["params"]
@@ -146,12 +164,15 @@ class Job:
         return model, features
 
     def _predict(self, model: Any) -> np.ndarray | None:
+        if isinstance(model, logistic.Half):
+            return logistic.predict(self.session, model, self.table.columns)
         ensemble, features = model
         return boosting.predict(self.session, ensemble, order_map(features, self.table.columns))
 
     def _write(self, margins: dict[str, np.ndarray | None], joint: Any) -> None:
-        head = parts.header(self.ticket, self.recipe, self.party, self.table.kinds, "tree_ensemble")
-        part = parts.tree_part(head, joint[0])
+        kind = "scorecard" if isinstance(joint, logistic.Half) else "tree_ensemble"
+        head = parts.header(self.ticket, self.recipe, self.party, self.table.kinds, kind)
+        part = parts.card_part(head, joint) if kind == "scorecard" else parts.tree_part(head, joint[0])
         self.channel.output("model_part.json", canonical(validate(part)))
         if self.table.label is None:
             return

@@ -11,6 +11,7 @@ from typing import Any
 from models.formats import FORMAT, canonical
 
 from .boosting import Ensemble
+from .logistic import Half
 
 
 def header(
@@ -50,3 +51,10 @@ def tree_part(head: dict[str, Any], model: Ensemble) -> dict[str, Any]:
                 nodes.append({"party": owner, "left": left, "right": right})
         trees.append({"nodes": nodes})
     return {**head, "base_margin": model.grower.base_margin if model.grower else None, "trees": trees}
+
+
+def card_part(head: dict[str, Any], half: Half) -> dict[str, Any]:
+    """This party's part of a scorecard."""
+    party = head["part"]
+    kinds = {column["name"]: column["kind"] for column in head["inputs"][party]}
+    return {**head, "intercept": half.intercept, "features": half.features(party, kinds)}

@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from models.binning import assign, auc_from_counts, bin_count, fit_bins, iv
+from models.binning import assign, auc_from_counts, bin_count, fit_recipe_bins, iv
 
 from .cipher import Cipher
 from .session import Session
 
-SCREEN_BINS = 10
-SCREEN_MIN_SHARE = 0.02
+SCREEN_BINS = {"max_bins": 10, "min_share": 0.02, "max_levels": 20, "level_share": 0.01}
 
 
 @dataclass
@@ -34,10 +33,10 @@ class Binned:
 
 
 def bin_columns(
-    columns: Mapping[str, np.ndarray], kinds: Mapping[str, str], max_bins: int, min_share: float
+    columns: Mapping[str, np.ndarray], kinds: Mapping[str, str], params: Mapping[str, Any]
 ) -> Binned:
-    """Bins of each column and the codes of the same rows."""
-    bins = {name: fit_bins(values, kinds[name], max_bins, min_share) for name, values in columns.items()}
+    """Bins of each column and the codes of the same rows. `params` as in the `logistic` recipe."""
+    bins = {name: fit_recipe_bins(values, kinds[name], dict(params)) for name, values in columns.items()}
     codes = [assign(bins[name], values).astype(np.int8) for name, values in columns.items()]
     return Binned(bins, np.ascontiguousarray(np.stack(codes, axis=1)))
 

@@ -1,6 +1,6 @@
 """The SecretFlow session of one job: two devices, finite waits, checks both parties take together.
 
-Owns `secretflow.init` and shutdown, the refusal of unsafe protocol settings, and `agree`, by which a problem seen by
+Owns `secretflow.init` and shutdown, and `agree`, by which a problem seen by
 one party ends both with the same cause. It never runs a recipe.
 """
 
@@ -22,33 +22,11 @@ from . import wire  # noqa: E402
 from .errors import EngineError  # noqa: E402
 from .ports import FED, PARTIES, PSI, SPU, address  # noqa: E402
 
-MIN_HEU_BITS = 2048
-HEU_SCHEMAS = ("ou", "zpaillier")
-SPU_PROTOCOLS = ("SEMI2K", "CHEETAH")
-PSI_PROTOCOLS = ("RR22", "ECDH")
-FIELD = "FM128"  # on FM64 the true sigmoid silently loses all precision
-
-
-def check_protocol(protocol: dict[str, Any]) -> None:
-    """Refuse what is not secure, by name. Raises EngineError(protocol_refused)."""
-    spu, heu = protocol["spu"], protocol["heu"]
-    problems = [
-        (spu not in SPU_PROTOCOLS, f"spu {spu}: choose {' or '.join(SPU_PROTOCOLS)} (REF2K hides nothing)"),
-        (protocol["psi"] not in PSI_PROTOCOLS, f"psi {protocol['psi']}: choose {' or '.join(PSI_PROTOCOLS)}"),
-        (protocol["field"] != FIELD, f"field {protocol['field']}: only {FIELD} is exact enough"),
-        (heu["schema"] not in HEU_SCHEMAS, f"heu {heu['schema']}: choose {' or '.join(HEU_SCHEMAS)}"),
-        (int(heu["key_size"]) < MIN_HEU_BITS, f"heu key of {heu['key_size']} bits: at least {MIN_HEU_BITS}"),
-    ]
-    for refused, detail in problems:
-        if refused:
-            raise EngineError("protocol_refused", detail)
-
 
 class Session:
     """`bank` and `lab` are the two PYU devices; `party` is this process."""
 
     def __init__(self, party: str, ticket: dict[str, Any], offset: int) -> None:
-        check_protocol(ticket["protocol"])
         self.party, self.ticket, self._offset = party, ticket, offset
         deadlines = ticket["deadlines"]
         self._wait_ms = int(deadlines["phase"] * 1000)
@@ -81,15 +59,8 @@ class Session:
     def psi_addresses(self) -> list[tuple[str, str]]:
         return [(name, address(name, PSI, self._offset)) for name in PARTIES]
 
-    def spu(self) -> Any:
-        """A fresh SPU device on the ticket's protocol."""
-        return sf.SPU(
-            {
-                "nodes": [{"party": name, "address": address(name, SPU, self._offset)} for name in PARTIES],
-                "runtime_config": {"protocol": self.ticket["protocol"]["spu"], "field": FIELD},
-            },
-            link_desc=self.link_options(),
-        )
+    def spu_addresses(self) -> list[tuple[str, str]]:
+        return [(name, address(name, SPU, self._offset)) for name in PARTIES]
 
     def both(self, value: Any) -> tuple[Any, Any]:
         """Each party's own small value, told to both: (bank's, lab's)."""

@@ -16,6 +16,7 @@ import io
 import pickle  # loading goes through Unpickler below only; the fed layer's own format is pickle
 from typing import Any
 
+import spu.libspu.link as link
 from secretflow.distributed.fed import api as fed_api
 from secretflow.distributed.fed.exception import FedLocalError, FedRemoteError
 from secretflow.distributed.fed.proxy.brpc_link.brpc_link import BrpcLinkProxy
@@ -29,11 +30,18 @@ ALLOWED: dict[str, frozenset[str]] = {
     "numpy.core.numeric": frozenset({"_frombuffer"}),
     "heu.numpy": frozenset({"CiphertextArray"}),
     "heu.phe": frozenset({"PublicKey"}),
-    "secretflow.device.device.spu": frozenset({"SPUIOInfo", "SPUValueMeta"}),
-    "spu.libspu": frozenset({"FieldType", "ProtocolKind", "Visibility"}),
 }
 
 _FAILURE = "creditlab-failure"  # marks a redacted error among the payloads
+
+
+def connect(description: Any, rank: int) -> Any:
+    """A link to the peer. Raises EngineError(port_taken | peer_absent)."""
+    try:
+        return link.create_brpc(description, rank)
+    except RuntimeError as error:
+        code = "port_taken" if "server failed start" in str(error) else "peer_absent"
+        raise EngineError(code) from error
 
 
 class Unpickler(pickle.Unpickler):
@@ -67,6 +75,9 @@ def cause(error: BaseException) -> BaseException:
 
 class Proxy(BrpcLinkProxy):  # type: ignore[misc]
     """The fed layer's transport with loading white-listed and errors redacted."""
+
+    def start(self) -> None:
+        self._linker = connect(self._desc, self._rank)
 
     def send(self, dest_party: str, data: Any, seq_id: Any) -> bool:
         if isinstance(data, FedRemoteError):

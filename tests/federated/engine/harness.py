@@ -76,7 +76,7 @@ class Pair:
         hooks: Hooks | None = None,
         parties: tuple[str, ...] = PARTIES,
         module: str = "creditlab_engine",
-        environment: Mapping[str, str] | None = None,
+        environment: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         self.sides = {party: Side() for party in PARTIES}
         self.hooks = hooks or Hooks()
@@ -89,7 +89,7 @@ class Pair:
         self._started = time.monotonic()
         offsets = _free_offsets()
         for party in parties:
-            self._start(party, tasks[party], inputs[party], offsets[party], module, environment or {})
+            self._start(party, tasks[party], inputs[party], offsets[party], module, (environment or {}).get(party, {}))
 
     def _start(
         self, party: str, task: dict[str, Any], inputs: Path, offset: int, module: str, environment: Mapping[str, str]
@@ -205,8 +205,8 @@ class Pair:
 
 
 def _free_offsets() -> dict[str, int]:
-    """Two port offsets such that both engines' ports are free on this loopback."""
-    for base in range(1000 + (os.getpid() * 40) % 20_000, 44_000, 40):
+    """Two port offsets such that both engines' ports are free on this loopback, below the ephemeral range."""
+    for base in range(1000 + (os.getpid() * 40) % 8_000, 11_700, 40):
         if all(_free(21_000 + base + step) for step in range(1, 28)):
             return {"bank": base, "lab": base + 20}
     raise RuntimeError("no free ports")
