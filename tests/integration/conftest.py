@@ -88,6 +88,8 @@ def assert_no_plaintext(since: float, *allowed: Path) -> None:
                     continue
                 if any(path.is_relative_to(one) for one in allowed) or path.stat().st_size > 200 << 20:
                     continue
+                if (path.parent / "dataset.toml").exists():
+                    continue  # an owner's own table
                 found = MARKER.encode() in path.read_bytes()
             except OSError:
                 continue

@@ -82,7 +82,7 @@ class Node:
     def start(self) -> Node:
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", "from enclave.cli import app; app()", "run", "--config", str(self.folder / "node.toml")],
+                [str(Path(sys.executable).with_name("creditlab")), "node", "run", "--config", str(self.folder / "node.toml")],
                 stdout=log,
                 stderr=log,
                 cwd=PROJECT,
