@@ -60,7 +60,7 @@ class Limits:
     """Bounds of one sandbox. Memory is the resident size of the whole tree, watched by the supervisor."""
 
     memory_mb: int = 4096
-    scratch_mb: int = 1024
+    scratch_mb: float = 1024
     cpu_seconds: int = 7200
     processes: int = 512
     open_files: int = 4096
@@ -115,7 +115,7 @@ def _command(bwrap: str, runtime: Runtime, limits: Limits, files: dict[str, int]
     command += ["--ro-bind", "/etc/ld.so.cache", "/etc/ld.so.cache"]
     for source, destination in binds.items():
         command += ["--ro-bind", source, destination]
-    size = str(limits.scratch_mb << 20)
+    size = str(int(limits.scratch_mb * (1 << 20)))
     command += ["--perms", "1777", "--size", size, "--tmpfs", "/tmp", "--proc", "/proc", "--dev", "/dev"]
     command += ["--perms", "1777", "--size", size, "--tmpfs", "/dev/shm"]
     for name, fd in files.items():

@@ -80,13 +80,15 @@ class Node:
         return self.folder / "state"
 
     def start(self) -> Node:
+        temporary = self.folder / "tmp"
+        temporary.mkdir(exist_ok=True)
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
                 [str(Path(sys.executable).with_name("creditlab")), "node", "run", "--config", str(self.folder / "node.toml")],
                 stdout=log,
                 stderr=log,
                 cwd=PROJECT,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "PYTHONUNBUFFERED": "1", "TMPDIR": str(temporary)},
             )
         return self
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import errno
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
 import traceback
@@ -24,6 +26,7 @@ from models.channel import Channel, PhaseHandle, Stopped
 from .errors import EngineError
 
 EXIT_ERROR, EXIT_DEADLINE = 3, 4
+_SCRATCH_LEFT = 1 << 13  # bytes; less than this and a failure is the disk's
 _PR_SET_PDEATHSIG = 1
 
 
@@ -88,6 +91,16 @@ def _run(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _disk_is_full(raised: BaseException | None) -> bool:
+    """Whether the failure is the scratch disk's, whatever the libraries made of it."""
+    space = os.statvfs(tempfile.gettempdir())
+    full = space.f_bavail * space.f_frsize < _SCRATCH_LEFT
+    while raised is not None and not full:
+        full = isinstance(raised, OSError) and raised.errno == errno.ENOSPC
+        raised = raised.__cause__ or raised.__context__
+    return full
+
+
 def _report(channel: Channel, raised: BaseException) -> None:
     traceback.print_exc(file=sys.stderr)
     error = raised
@@ -95,6 +108,8 @@ def _report(channel: Channel, raised: BaseException) -> None:
         from .wire import cause
 
         error = cause(raised)
+    if _disk_is_full(raised):
+        error = EngineError("disk_full")
     if not isinstance(error, EngineError):
         error = EngineError("engine_error", type(error).__name__)
     try:

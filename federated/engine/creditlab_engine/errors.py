@@ -47,6 +47,10 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "the peer sent a message this engine refuses to load",
         "对方发来的消息未通过安全检查，已拒绝加载",
     ),
+    "disk_full": (
+        "the sandbox's scratch space is full; raise limits.scratch_mb in this node's node.toml",
+        "沙箱临时空间已满；请在本节点 node.toml 中调大 limits.scratch_mb",
+    ),
     "peer_failed": (
         "the other party's engine failed; its node has the cause",
         "对方引擎出错；原因见对方节点",

@@ -1,0 +1,35 @@
+"""The bars that a result file has to keep. Pure; the one place where their numbers stand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+ZONE_RATIO = 1.15  # CPU of zone training over plain LightGBM
+SGB_FACTOR = 2.5  # stock CPU over ours
+SGB_AUC = 0.001  # most that ours may differ from stock
+
+
+def zone_bar() -> str:
+    return f"≤ {ZONE_RATIO}"
+
+
+def sgb_bar() -> str:
+    return f"≤ {1 / SGB_FACTOR:.2f} (stock at least {SGB_FACTOR} times), AUC ± {SGB_AUC}"
+
+
+def broken(document: dict[str, Any]) -> list[str]:
+    """What the document fails to keep, in words; empty when all measured bars hold."""
+    out: list[str] = []
+    for section in document["sections"]:
+        rows = {row["case"]: row for row in section["rows"]}
+        for row in section["rows"]:
+            if "bar" not in row:
+                continue
+            most = {"zone": ZONE_RATIO, "sgb": 1 / SGB_FACTOR}[section["name"]]
+            if row["ratio"] > most:
+                out.append(f"{section['name']}, {row['case']}: ratio {row['ratio']:.3f}, at most {most:.3f}")
+            if section["name"] == "sgb":
+                apart = abs(row["auc"] - rows[row["ratio_to"]]["auc"])
+                if apart > SGB_AUC + 1e-9:
+                    out.append(f"sgb, {row['case']}: AUC differs by {apart:.4f}, at most {SGB_AUC}")
+    return out

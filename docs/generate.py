@@ -1,0 +1,197 @@
+"""The parts of the documentation that are made from the code: `.venv/bin/python docs/generate.py [--check]`.
+
+Owns the state diagrams (from the transition tables), the table of cause codes (which codes exist is read from the
+source, what to do about each is `docs/causes.toml`) and the list of report keys (from the schema). Everything else in
+a page is written by hand: only what stands between a page's markers is replaced.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).resolve().parent
+PROJECT = DOCS.parent
+
+# Calls whose first argument is a code that a person may be shown as the cause of an end or a refusal.
+_CALLS = frozenset(
+    ("Cause", "cause", "TaskError", "RecipeError", "ScoringError", "EngineError", "Denied", "RegistryError", "fail")
+)
+_TREES = ("enclave", "federated", "models", "consent", "api/jobs")
+_NOT_ENDINGS = frozenset(("done",))  # a link's ordinary end
+
+
+# ---- cause codes -------------------------------------------------------------------------------------------------
+
+
+def codes() -> dict[str, set[str]]:
+    """Code → the parts of the code that speak of it ("enclave", "engine", …)."""
+    found: dict[str, set[str]] = {}
+    for name in _TREES:
+        for path in sorted((PROJECT / name).rglob("*.py")):
+            if ".venv" in path.parts:
+                continue
+            engine = "creditlab_engine" in path.parts
+            part = "engine" if engine else name.partition("/")[0]
+            for code in _codes_in(ast.parse(path.read_text(encoding="utf-8")), path.name):
+                if code not in _NOT_ENDINGS:
+                    found.setdefault(code, set()).add(part)
+    return found
+
+
+def _codes_in(tree: ast.AST, file: str) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and _name(node.func) in _CALLS and node.args:
+            yield from _text(node.args[0])
+        elif isinstance(node, ast.ClassDef) and node.name.startswith("Invalid"):
+            for line in node.body:
+                if isinstance(line, ast.Assign) and _name(line.targets[0]) == "code":
+                    yield from _text(line.value)
+        elif isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple) and file == "tls.py":
+            yield from _text(node.value.elts[0])
+        elif isinstance(node, ast.AnnAssign) and _name(node.target) == "_TEXTS" and isinstance(node.value, ast.Dict):
+            for key in node.value.keys:
+                yield from _text(key)
+
+
+def _name(node: ast.AST) -> str:
+    return node.id if isinstance(node, ast.Name) else node.attr if isinstance(node, ast.Attribute) else ""
+
+
+def _text(node: ast.AST | None) -> Iterator[str]:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.isidentifier():
+        yield node.value
+
+
+def remedies() -> dict[str, dict[str, Any]]:
+    """`causes.toml`: code → {means, do, means_zh, do_zh}, by group in the file's order."""
+    return tomllib.loads((DOCS / "causes.toml").read_text(encoding="utf-8"))
+
+
+def cause_table() -> str:
+    found = codes()
+    out = []
+    for group in remedies().values():
+        out += [f"#### {group['title_zh']} · {group['title']}", ""]
+        out += ["| 代码 code | 来自 from | 含义 meaning | 处理 what to do |", "|---|---|---|---|"]
+        for code, words in group["codes"].items():
+            parts = ", ".join(sorted(found.get(code, ())))
+            means, do = (f"{words[key + '_zh']}<br>{words[key]}" for key in ("means", "do"))
+            out.append(f"| `{code}` | {parts} | {means} | {do} |")
+        out.append("")
+    return "\n".join(out)
+
+
+# ---- state diagrams ----------------------------------------------------------------------------------------------
+
+
+def diagrams() -> str:
+    from api.consents.states import CONSENT
+    from api.jobs.states import JOB, PARTY
+    from api.releases.states import RELEASE
+    from api.scores.states import PERMIT
+    from models.registry import TRANSITIONS
+
+    machines = (
+        ("作业 · job", JOB.initial, JOB.transitions),
+        ("作业一方 · one party's part in a job", PARTY.initial, PARTY.transitions),
+        ("放行 · release", RELEASE.initial, RELEASE.transitions),
+        ("评分许可 · permit to score", PERMIT.initial, PERMIT.transitions),
+        ("授权（控制平面所存）· consent, as the control plane keeps it", CONSENT.initial, CONSENT.transitions),
+        ("登记模型 · model in the zone's registry", {"candidate"}, TRANSITIONS),
+    )
+    return "\n".join(f"### {title}\n\n{diagram(initial, table)}" for title, initial, table in machines)
+
+
+def diagram(initial: set[str] | frozenset[str], table: Mapping[str, Any]) -> str:
+    """A Mermaid state diagram of a transition table."""
+    lines = ["```mermaid", "stateDiagram-v2"]
+    lines += [f"    [*] --> {state}" for state in sorted(initial)]
+    for state, targets in table.items():
+        lines += [f"    {state} --> {target}" for target in sorted(targets)] or [f"    {state} --> [*]"]
+    return "\n".join([*lines, "```", ""])
+
+
+# ---- report keys -------------------------------------------------------------------------------------------------
+
+
+def report_keys() -> str:
+    """One line per key of a report, two levels deep, as the schema has them."""
+    schema = json.loads((PROJECT / "models" / "report" / "report.schema.json").read_text(encoding="utf-8"))
+    out = ["| key | type | 可缺 optional | schema says |", "|---|---|---|---|"]
+    for path, node, required in _keys(schema, schema, "", 2):
+        kind = _kind(node, schema)
+        out.append(f"| `{path}` | {kind} | {'' if required else 'yes'} | {node.get('description', '')} |")
+    return "\n".join(out) + "\n"
+
+
+def _keys(node: Any, schema: Any, prefix: str, depth: int) -> Iterator[tuple[str, Any, bool]]:
+    for key, child in node.get("properties", {}).items():
+        target = _resolved(child, schema)
+        yield f"{prefix}{key}", {**target, **child}, key in node.get("required", ())
+        if depth > 1:
+            inner = _resolved(target.get("items", target), schema)
+            mark = "[]." if "items" in target else "."
+            yield from _keys(inner, schema, f"{prefix}{key}{mark}", depth - 1)
+
+
+def _resolved(node: Any, schema: Any) -> Any:
+    name = node.get("$ref", "").removeprefix("#/$defs/")
+    if name:
+        return schema["$defs"][name]
+    for one in node.get("allOf", ()):
+        if "$ref" in one:
+            return {**schema["$defs"][one["$ref"].removeprefix("#/$defs/")], **node}
+    return node
+
+
+def _kind(node: Any, schema: Any) -> str:
+    if "enum" in node:
+        return ", ".join(f"`{value}`" for value in node["enum"])
+    if "const" in node:
+        return f"`{node['const']}`"
+    kind = node.get("type", "object")
+    return " or ".join(kind) if isinstance(kind, list) else str(kind)
+
+
+# ---- pages -------------------------------------------------------------------------------------------------------
+
+PARTS: dict[str, tuple[str, Callable[[], str]]] = {
+    "causes": ("operators.md", cause_table),
+    "states": ("states.md", diagrams),
+    "report-keys": ("report.md", report_keys),
+}
+
+
+def made(part: str) -> tuple[Path, str]:
+    """The page of a part and the text it should have. Raises ValueError when its markers are missing."""
+    name, make = PARTS[part]
+    path = DOCS / name
+    begin, end = f"<!-- generated {part}: begin -->", f"<!-- generated {part}: end -->"
+    before, found, rest = path.read_text(encoding="utf-8").partition(begin)
+    _, ended, after = rest.partition(end)
+    if not found or not ended:
+        raise ValueError(f"{name} needs the lines {begin} and {end}")
+    return path, f"{before}{begin}\n\n{make().strip()}\n\n{end}{after}"
+
+
+def main() -> int:
+    stale = []
+    for part in PARTS:
+        path, text = made(part)
+        if path.read_text(encoding="utf-8") != text:
+            stale.append(path.name)
+            if "--check" not in sys.argv:
+                path.write_text(text, encoding="utf-8")
+    verb = "stale" if "--check" in sys.argv else "written"
+    sys.stdout.write(f"{verb}: {', '.join(stale) or 'none'}\n")
+    return 1 if stale and "--check" in sys.argv else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
