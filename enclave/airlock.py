@@ -13,8 +13,6 @@ import os
 import sys
 from datetime import UTC, datetime
 
-from models.report.assemble import assemble
-
 from consent.artefact import MalformedDocument
 from consent.canonical import canonical
 from consent.keys import BadSignature
@@ -32,6 +30,7 @@ from federated.relay.client import RelayClient
 from federated.relay.link import Cause, LinkEnded
 from federated.relay.server import Refused
 from models.formats import InvalidModel, content_sha256, validate
+from models.report.assemble import assemble
 
 log = logging.getLogger("creditlab.airlock")
 MIN_LEAF_ROWS = 10  # a leaf of fewer rows would describe them

@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-from models.scoring import finish, partial
-
 from consent.artefact import MalformedDocument
 from consent.keys import BadSignature
 from consent.policy import Denied
@@ -25,6 +23,7 @@ from features.tables import Side
 from federated.relay.client import RelayClient
 from federated.relay.link import Cause
 from federated.relay.server import Refused
+from models.scoring import finish, partial
 
 PART_SECONDS = 8.0
 

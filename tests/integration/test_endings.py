@@ -71,9 +71,7 @@ def assert_both_ended(lab: Lab, job: dict, code: str | tuple[str, ...], state: s
             time.sleep(0.1)
 
 
-def test_a_peer_killed_in_the_middle_fails_the_job_and_a_retry_succeeds(
-    running: Lab, bank: str, tables: Path
-) -> None:
+def test_a_peer_killed_in_the_middle_fails_the_job_and_a_retry_succeeds(running: Lab, bank: str, tables: Path) -> None:
     consented(running, bank, ids(0, 1600))
     start(running, bank, tables)
     job = propose(running, bank, mode="federated", recipe=LONG)
@@ -225,5 +223,3 @@ def test_a_node_refuses_a_ticket_that_the_platform_did_not_sign(
     with within():
         ended = running.wait(propose(running, bank, deadlines={"connect": 5}), LIMIT)
         assert_both_ended(running, ended, "ticket_refused")
-
-

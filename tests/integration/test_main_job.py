@@ -1,4 +1,4 @@
-"""The main job with two real nodes: train in both modes, review, release, score, withdraw (R14, R43, R46, R50–R51, R61)."""
+"""The main job with two real nodes: both modes, review, release, score, withdraw (R14, R43, R46, R50–R51, R61)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -163,12 +162,10 @@ def test_a_score_needs_its_own_live_consent_and_leaves_a_record(
     assert time.monotonic() - started < 1
 
 
-def test_withdrawal_while_the_job_runs_takes_effect_before_the_next_phase(
-    lab: Lab, enterprises: Enterprises
-) -> None:
+def test_withdrawal_while_the_job_runs_takes_effect_before_the_next_phase(lab: Lab, enterprises: Enterprises) -> None:
     """R61, PIPL §15: who withdraws during fit_lab is not among the rows of fit_joint."""
     gone = ids(1000, 1010)
-    job_id = lab.propose("tiny", mode="federated", recipe={"name": "boosting", "params": {"rounds": 30, "max_depth": 3}})
+    job_id = lab.propose("tiny", mode="federated", recipe=BOOSTING)
     lab.approve(job_id)
     lab.wait_phase(job_id, "psi")
     assert lab.consent(enterprises.withdrawal(one, "bank_a") for one in gone)["withdrawn"] == len(gone)

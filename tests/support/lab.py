@@ -24,6 +24,7 @@ from enclave.processes import alive, tree
 from tests.support.control_plane import ControlPlane, free_port
 
 PROJECT = Path(__file__).parents[2]
+CREDITLAB = str(Path(sys.executable).with_name("creditlab"))
 
 
 @dataclass
@@ -84,7 +85,7 @@ class Node:
         temporary.mkdir(exist_ok=True)
         with self.log.open("a") as log:
             self.process = subprocess.Popen(
-                [str(Path(sys.executable).with_name("creditlab")), "node", "run", "--config", str(self.folder / "node.toml")],
+                [CREDITLAB, "node", "run", "--config", str(self.folder / "node.toml")],
                 stdout=log,
                 stderr=log,
                 cwd=PROJECT,

@@ -63,6 +63,7 @@ class Bridge:
         self._heard = 0.0
         self._silence = 60.0  # seconds without a beat after which the peer counts as gone
         self._peer_lost = asyncio.Event()
+        self._draining = asyncio.Lock()
 
     async def run(self) -> int:
         """Start the child, shuttle frames until it ends or the node says stop. Returns the exit code."""
@@ -218,7 +219,7 @@ class Bridge:
                 if kind == CONTROL and json.loads(payload).get("type") in ("error", "done"):
                     self._reported = True
                 self._node.write(encode(kind, stream, payload))
-            await self._node.drain()
+            await self._relieve()
 
     # ---- connections
 
@@ -273,11 +274,16 @@ class Bridge:
         try:
             while data := await reader.read(CHUNK):
                 self._node.write(encode(DATA, stream, data))
-                await self._node.drain()
+                await self._relieve()
         except OSError:
             pass
         finally:
             self._end(stream)
+
+    async def _relieve(self) -> None:
+        """Wait until the node has read enough. One at a time: before Python 3.11 two waiters in drain() fail."""
+        async with self._draining:
+            await self._node.drain()
 
     def _end(self, stream: int) -> None:
         """Forget a stream, tell the peer, and let its writer finish."""
@@ -290,7 +296,14 @@ class Bridge:
         task = asyncio.ensure_future(coroutine)
         group.add(task)
         task.add_done_callback(group.discard)
+        task.add_done_callback(_complain)
         return task
+
+
+def _complain(task: asyncio.Task[None]) -> None:
+    """A task that dies unheard would look like a silent peer."""
+    if not task.cancelled() and task.exception() is not None:
+        print(f"bridge task failed: {task.exception()!r}", file=sys.stderr)
 
 
 def listening() -> set[int]:

@@ -26,6 +26,7 @@ from models.channel import Channel, PhaseHandle, Stopped
 from .errors import EngineError
 
 EXIT_ERROR, EXIT_DEADLINE = 3, 4
+LINGER_SECONDS = 1.0  # after a failure: time for its code to reach the peer, instead of mere silence
 _SCRATCH_LEFT = 1 << 13  # bytes; less than this and a failure is the disk's
 _PR_SET_PDEATHSIG = 1
 
@@ -117,6 +118,7 @@ def _report(channel: Channel, raised: BaseException) -> None:
     except OSError:
         pass  # the node is gone: nobody to tell
     sys.stderr.flush()
+    time.sleep(LINGER_SECONDS)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ one party ends both with the same cause. It never runs a recipe.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import signal
@@ -75,6 +76,10 @@ class Session:
     def agree(self, problem: EngineError | None) -> None:
         """End both parties when either sees a problem: own detail here, the bare code at the peer."""
         codes = self.both(problem.code if problem else "")
+        if any(codes):
+            # Whoever raises leaves at once: first make sure that the other has the reason.
+            with contextlib.suppress(Exception):
+                self.both("")
         if problem:
             raise problem
         for code in codes:
