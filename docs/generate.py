@@ -1,13 +1,15 @@
 """The parts of the documentation that are made from the code: `.venv/bin/python docs/generate.py [--check]`.
 
 Owns the state diagrams (from the transition tables), the table of cause codes (which codes exist is read from the
-source, what to do about each is `docs/causes.toml`) and the list of report keys (from the schema). Everything else in
-a page is written by hand: only what stands between a page's markers is replaced.
+source, what to do about each is `docs/causes.toml`), the list of report keys (from the schema) and what each mode
+reveals (from the statements that reports carry). Everything else in a page is written by hand: only what stands
+between a page's markers is replaced.
 """
 
 from __future__ import annotations
 
 import ast
+import importlib.util
 import json
 import sys
 import tomllib
@@ -124,7 +126,11 @@ def report_keys() -> str:
     """One line per key of a report, two levels deep, as the schema has them."""
     schema = json.loads((PROJECT / "models" / "report" / "report.schema.json").read_text(encoding="utf-8"))
     out = ["| key | type | 可缺 optional | schema says |", "|---|---|---|---|"]
-    for path, node, required in _keys(schema, schema, "", 2):
+    for path, node, required in _keys(schema, schema, "", 3):
+        if path.startswith(("models.lab_only.", "models.stacked.", "models.joint.")):
+            continue  # the same keys as models.bank_only
+        if path.startswith(("curves.", "recipe.params.")):
+            continue  # points of figures; parameters are the recipe's
         kind = _kind(node, schema)
         out.append(f"| `{path}` | {kind} | {'' if required else 'yes'} | {node.get('description', '')} |")
     return "\n".join(out) + "\n"
@@ -135,8 +141,9 @@ def _keys(node: Any, schema: Any, prefix: str, depth: int) -> Iterator[tuple[str
         target = _resolved(child, schema)
         yield f"{prefix}{key}", {**target, **child}, key in node.get("required", ())
         if depth > 1:
-            inner = _resolved(target.get("items", target), schema)
-            mark = "[]." if "items" in target else "."
+            listed = isinstance(target.get("items"), dict)  # a tuple's items may be the bare word false
+            inner = _resolved(target["items"] if listed else target, schema)
+            mark = "[]." if listed else "."
             yield from _keys(inner, schema, f"{prefix}{key}{mark}", depth - 1)
 
 
@@ -159,12 +166,48 @@ def _kind(node: Any, schema: Any) -> str:
     return " or ".join(kind) if isinstance(kind, list) else str(kind)
 
 
+# ---- what is revealed --------------------------------------------------------------------------------------------
+
+
+def reveals() -> str:
+    """What a report says of disclosures, for every mode and recipe with the default protocol."""
+    from consent.ticket import DEFAULT_PROTOCOL
+    from models.report.protocol import describe
+
+    facts = _engine_facts()
+    out = []
+    for mode, recipe, title in (
+        ("zone", "boosting", "专区方式 · zone mode"),
+        ("federated", "boosting", "联邦方式，提升树 · federated boosting"),
+        ("federated", "logistic", "联邦方式，逻辑回归 · federated logistic"),
+    ):
+        ticket = {"mode": mode, "recipe": {"name": recipe}, "protocol": DEFAULT_PROTOCOL}
+        told = describe(ticket, facts.protocol(ticket) if mode == "federated" else None)
+        out += [f"### {title}", "", f"{told['training']}. {told['trust_model']}", "", told["trust_model_zh"], ""]
+        out += ["| 向谁 to | 透露什么 what |", "|---|---|"]
+        out += [f"| {one['to']} | {one['what_zh']}<br>{one['what']} |" for one in told["reveals"]]
+        out += ["", *(f"> {one['text_zh']}<br>{one['text']}\n" for one in told["caveats"])]
+    return "\n".join(out)
+
+
+def _engine_facts() -> Any:
+    """The engine's own statements; its module needs nothing of SecretFlow."""
+    path = PROJECT / "federated" / "engine" / "creditlab_engine" / "facts.py"
+    spec = importlib.util.spec_from_file_location("creditlab_engine_facts", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 # ---- pages -------------------------------------------------------------------------------------------------------
 
 PARTS: dict[str, tuple[str, Callable[[], str]]] = {
     "causes": ("operators.md", cause_table),
     "states": ("states.md", diagrams),
     "report-keys": ("report.md", report_keys),
+    "reveals": ("auditors.md", reveals),
 }
 
 

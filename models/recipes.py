@@ -34,10 +34,10 @@ class Parameter:
 
 RECIPES: dict[str, dict[str, Parameter]] = {
     "boosting": {
-        "rounds": Parameter(30, 1, 500, True, note="trees; federated cost grows with rounds × bins × columns"),
+        "rounds": Parameter(40, 1, 500, True, note="trees; federated cost grows with rounds × bins × columns"),
         "max_depth": Parameter(4, 1, 8, True, note="levels of splits; a tree has at most 2**max_depth leaves"),
         "learning_rate": Parameter(0.15, 0.001, 1.0),
-        "bins": Parameter(24, 3, 255, True, note="histogram bins of a numeric column"),
+        "bins": Parameter(32, 3, 255, True, note="histogram bins of a numeric column"),
         "l2": Parameter(1.0, 0.0, 1000.0, note="penalty on leaf weights"),
         "colsample": Parameter(1.0, 0.05, 1.0, note="share of columns a tree may use"),
         "min_leaf": Parameter(

@@ -25,6 +25,7 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _POLL_SECONDS = 0.1
 #: A control plane stops its database, a node its sandboxes, within this time; then they are killed.
 _GRACE_SECONDS = 20.0
+_SWEEP_SECONDS = 5.0
 
 
 def creditlab() -> list[str]:
@@ -166,24 +167,26 @@ def _signal_group(group: int, number: signal.Signals) -> None:
 
 
 def _sweep() -> list[int]:
-    """Kill whatever still descends from us; a database of a killed control plane gets the time to close first."""
+    """End whatever still descends from us: asked first, as a database needs time to close, then killed."""
     killed: list[int] = []
-    deadline = time.monotonic() + 10
-    while left := descendants(os.getpid()):
-        if time.monotonic() > deadline - 5:
-            for pid in left:
-                _kill(pid)
+    begin = time.monotonic()
+    asked: set[int] = set()
+    while (left := descendants(os.getpid())) and (waited := time.monotonic() - begin) < 2 * _SWEEP_SECONDS:
+        for pid in left:
+            if waited > _SWEEP_SECONDS:
+                _signal(pid, signal.SIGKILL)
                 killed.append(pid)
-        if time.monotonic() > deadline:
-            break
+            elif pid not in asked:
+                _signal(pid, signal.SIGTERM)
+                asked.add(pid)
         _reap(left)
         time.sleep(_POLL_SECONDS)
-    return killed
+    return sorted(set(killed))
 
 
-def _kill(pid: int) -> None:
+def _signal(pid: int, number: signal.Signals) -> None:
     try:
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid, number)
     except ProcessLookupError:
         pass
 

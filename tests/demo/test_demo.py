@@ -121,15 +121,12 @@ def test_nothing_runs_and_no_state_is_left_after_the_tour(finished: Demo) -> Non
     assert (finished.out / "logs" / "control.log").is_file()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_demo_that_is_interrupted_ends_everything_it_started(
-    small: Path, tmp_path: Path, number: signal.Signals, code: int
-) -> None:
+def test_a_demo_that_is_interrupted_ends_everything_it_started(small: Path, tmp_path: Path) -> None:
     demo = Demo(tmp_path / "out", "run", "--data", str(small), "--mode", "zone")
     demo.reaches("[ 6]", 120)
     assert len(demo.running()) >= 4
-    demo.process.send_signal(number)
-    assert demo.wait(60) == code
+    demo.process.send_signal(signal.SIGINT)
+    assert demo.wait(60) == 130
     assert eventually(lambda: not demo.running(), 10), demo.running()
     assert not (tmp_path / "out" / "state").exists()
 
@@ -164,6 +161,6 @@ def test_up_stays_until_it_is_stopped(small: Path, tmp_path: Path) -> None:
     assert json.loads(jobs.stdout) == []
     assert {"bank_a-risk.toml", "bank_b-risk.toml"} <= {path.name for path in profile.parent.iterdir()}
     assert demo.process.poll() is None
-    demo.process.send_signal(signal.SIGINT)
-    assert demo.wait(60) == 130
+    demo.process.terminate()
+    assert demo.wait(60) == 143
     assert eventually(lambda: not demo.running(), 10)

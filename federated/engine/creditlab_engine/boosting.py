@@ -7,7 +7,7 @@ and tells the lab only the lab's own; the lab answers which of that node's rows 
 What SecretFlow's SGB spends without need, measured on 21,000 × (13 + 10), and what is done here instead:
 
 R  `import ray` is retried, and fails, once for every element of every list that passes a device (a quarter of all
-   CPU). `session.py` marks the module as absent before anything is imported.
+   CPU). `devices.py` marks the module as absent before anything is imported.
 A  Stock encrypts the label holder's own histograms, which it could read anyway, and decrypts them again (57 % of all
    decryptions). Here the bank's own columns are added up in clear, at the bank.
 B  Stock subtracts parent − child on ciphertexts (240 µs a cell) and then decrypts both children. Here the smaller
@@ -36,9 +36,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import secretflow as sf
 
 from .cipher import Cipher
+from .devices import reveal
 from .session import Session
 from .trees import Choice, Grower, Owner, Shape, margins
 
@@ -73,11 +73,11 @@ def fit(
             orders = at_bank(bank.choose)(sums.to(at_bank))
             answers = at_lab(lab.split)(orders.to(at_lab))
             asked = at_bank(bank.apply)(answers.to(at_bank))
-        grew = sf.reveal(at_bank(bank.finish)(asked))
+        grew = reveal(at_bank(bank.finish)(asked))
         progress(done + 1, params.rounds)
         if not grew:
             break
-    shapes = sf.reveal(at_bank(bank.shapes)())
+    shapes = reveal(at_bank(bank.shapes)())
     return Ensemble(owner, grower, shapes)
 
 

@@ -39,7 +39,8 @@ DRAIN_SECONDS = 5.0  # last bytes of a finished child
 MAX_BUFFERED = 1 << 30  # bytes waiting for the own engine before the bridge gives up
 BEAT_SECONDS = 2.0
 LISTEN_PAUSE = 0.05  # between two looks at which ports the own engine listens on
-PEER_GRACE = 10.0  # after the peer's bridge has left: time to finish when the peer had finished too
+FINISHED = b"+"  # last beat of an engine that has done its part
+PEER_GRACE = 10.0  # after such a peer has left: time to finish, too
 
 
 class Overflow(Exception):
@@ -62,7 +63,9 @@ class Bridge:
         self._peer_beats: int | None = None  # stream on which the peer's bridge says that it is alive
         self._heard = 0.0
         self._silence = 60.0  # seconds without a beat after which the peer counts as gone
+        self._peer_finished = False
         self._peer_lost = asyncio.Event()
+        self._own_beats: int | None = None
         self._draining = asyncio.Lock()
 
     async def run(self) -> int:
@@ -86,7 +89,7 @@ class Bridge:
         if not ended.done():
             # The peer has left, or the node stopped the task, closed the channel or sent something unreadable.
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(asyncio.shield(ended), PEER_GRACE if peer_lost.done() else STOP_GRACE)
+                await asyncio.wait_for(asyncio.shield(ended), PEER_GRACE if self._peer_finished else STOP_GRACE)
             if not ended.done():
                 process.kill()
         code = await ended
@@ -104,6 +107,8 @@ class Bridge:
                     {"type": "error", "code": error.code, "message": error.message, "message_zh": error.message_zh}
                 )
             )
+        if code == 0 and self._own_beats is not None and not self._stopping:
+            self._node.write(encode(DATA, self._own_beats, FINISHED))
         for server in self._servers:
             server.close()
         leftover = [*self._tasks, from_node, peer_lost]
@@ -318,12 +323,12 @@ def listening() -> set[int]:
     return ports
 
 
-def run(channel_fd: int, inputs: str, offset: int) -> int:
-    """Run the bridge on the inherited descriptor until the child ends."""
+def run(channel_fd: int, inputs: str, offset: int, child: str = "creditlab_engine.child") -> int:
+    """Run the bridge on the inherited descriptor until the child ends. `child` is the module of the process behind it."""
     command = [
         sys.executable,
         "-m",
-        "creditlab_engine.child",
+        child,
         "--inputs",
         inputs,
         "--port-offset",

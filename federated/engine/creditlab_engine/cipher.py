@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import secretflow as sf
 from heu import numpy as hnp
 from heu import phe
 
+from .devices import reveal
 from .session import Session
 from .trees import SCALE_BITS
 
@@ -25,7 +25,7 @@ class Cipher:
         heu = session.ticket["protocol"]["heu"]
         schema, bits = str(heu["schema"]), int(heu["key_size"])
         self._kit: Any = hnp.setup(schema, bits) if session.party == "bank" else None
-        public = sf.reveal(session.bank(lambda: self._kit.public_key())())
+        public = reveal(session.bank(lambda: self._kit.public_key())())
         if session.party == "lab":
             self._kit = hnp.setup(public)
         # Two numbers share one plaintext: half the encryptions, additions and decryptions.

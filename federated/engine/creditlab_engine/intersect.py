@@ -13,12 +13,11 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 
-import spu.libspu.link as link
 import spu.psi as psi
 
 from .errors import EngineError
+from .ports import PSI
 from .session import Session, private_folder
-from .wire import connect
 
 _COLUMN = "id"
 _BUCKET = 1 << 20  # ids held in memory at a time by the ECDH protocol
@@ -62,13 +61,7 @@ def _run(session: Session, ids: Sequence[str], folder: str) -> list[str]:
     with open(source, "w") as file:
         file.write(_COLUMN + "\n")
         file.writelines(value.encode().hex() + "\n" for value in ids)
-    description = link.Desc()
-    for party, address in session.psi_addresses():
-        description.add_party(party, address)
-    for name, value in session.link_options().items():
-        setattr(description, name, value)
-    rank = 0 if session.party == "bank" else 1
-    wire = connect(description, rank)
+    wire = session.link(PSI)
     protocol = session.ticket["protocol"]["psi"]
     config = psi.PsiExecuteConfig(
         protocol_conf=psi.PsiProtocolConfig(

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
-import secretflow as sf
 
 from models.channel import Channel
 from models.formats import canonical, validate
@@ -24,6 +23,7 @@ from models.roles import CAL, FIT, TEST, UNUSED, roles
 from . import boosting, facts, logistic, parts, protocol, screen
 from .cipher import Cipher
 from .encode import Feature, make_features, order_map
+from .devices import reveal
 from .errors import EngineError
 from .intersect import intersect
 from .session import Session
@@ -106,7 +106,7 @@ class Job:
             return np.array([_ROLES.index(name) for name in names], dtype=np.int8)
 
         told = self.session.bank(make)()
-        return np.asarray(sf.reveal(told))
+        return np.asarray(reveal(told))
 
     def _begin(self, exclude: Collection[str]) -> None:
         """Drop rows whose consent has ended, then make sure that both parties mean the same cohort."""

@@ -6,7 +6,7 @@ loopback, the local port is the same; two engines that share one loopback (tests
 
 from __future__ import annotations
 
-FED, PSI, SPU = "fed", "psi", "spu"
+MEET, FED, PSI, SPU = "meet", "fed", "psi", "spu"
 PARTIES = ("bank", "lab")
 HEARTBEAT = 21000  # no TCP port: the two bridges tell each other on it that they are alive
 _PORTS = {
@@ -16,6 +16,8 @@ _PORTS = {
     ("lab", PSI): 21004,
     ("bank", SPU): 21005,
     ("lab", SPU): 21006,
+    ("bank", MEET): 21007,
+    ("lab", MEET): 21008,
 }
 
 

@@ -10,18 +10,15 @@ import contextlib
 import hashlib
 import os
 import signal
-import sys
 from collections.abc import Sequence
 from typing import Any
 
-sys.modules["ray"] = None  # type: ignore[assignment]  # saving R, see boosting.py: else `import ray` fails per list element
+import spu.libspu.link as link
 
-import secretflow as sf  # noqa: E402
-from secretflow.distributed.fed.global_context import get_global_context  # noqa: E402
-
-from . import wire  # noqa: E402
-from .errors import EngineError  # noqa: E402
-from .ports import FED, PARTIES, PSI, SPU, address  # noqa: E402
+from . import devices, wire
+from .errors import EngineError, from_peer
+from .ports import FED, PARTIES, address
+from .rendezvous import meet
 
 
 class Session:
@@ -33,8 +30,9 @@ class Session:
         self._wait_ms = int(deadlines["phase"] * 1000)
         # Peers start at their own pace; a quarter of a second between attempts keeps the start quick.
         self._connect = {"connect_retry_times": int(deadlines["connect"] * 4), "connect_retry_interval_ms": 250}
+        meet(party, offset, deadlines["connect"])
         wire.install()
-        sf.init(
+        devices.init(
             cluster_config={
                 "parties": {
                     name: {"address": address(name, FED, offset), "listen_addr": address(name, FED, offset)}
@@ -50,27 +48,31 @@ class Session:
         )
         # The fed layer raises SIGINT in its own process on a failed send and exits without a word; say why instead.
         signal.signal(signal.SIGINT, _interrupted)
-        self.bank, self.lab = sf.PYU("bank"), sf.PYU("lab")
+        self.bank, self.lab = devices.PYU("bank"), devices.PYU("lab")
         self.own = self.bank if party == "bank" else self.lab
 
-    def link_options(self) -> dict[str, Any]:
+    def _link_options(self) -> dict[str, Any]:
         """Finite waits for a link of its own (PSI, SPU)."""
         return {**self._connect, "recv_timeout_ms": self._wait_ms, "http_timeout_ms": 60_000}
 
-    def psi_addresses(self) -> list[tuple[str, str]]:
-        return [(name, address(name, PSI, self._offset)) for name in PARTIES]
-
-    def spu_addresses(self) -> list[tuple[str, str]]:
-        return [(name, address(name, SPU, self._offset)) for name in PARTIES]
+    def link(self, use: str) -> Any:
+        """A further link to the peer (PSI, SPU), with finite waits. Both parties make it at the same moment."""
+        description = link.Desc()
+        for name in PARTIES:
+            description.add_party(name, address(name, use, self._offset))
+        for name, value in self._link_options().items():
+            setattr(description, name, value)
+        self.both(None)
+        return wire.connect(description, PARTIES.index(self.party))
 
     def both(self, value: Any) -> tuple[Any, Any]:
         """Each party's own small value, told to both: (bank's, lab's)."""
-        bank, lab = sf.reveal([self.bank(_same)(value), self.lab(_same)(value)])
+        bank, lab = devices.reveal([self.bank(_same)(value), self.lab(_same)(value)])
         return bank, lab
 
     def keep(self, device: Any, made: Any) -> Any:
         """Wait on both sides until `made` exists; its value at its owner, None at the peer, which hears only that."""
-        sf.reveal(device(_done)(made))
+        devices.reveal(device(_done)(made))
         return made.data.get_object() if device == self.own else None
 
     def agree(self, problem: EngineError | None) -> None:
@@ -94,7 +96,7 @@ class Session:
             raise EngineError("cohort_mismatch")
 
     def close(self) -> None:
-        sf.shutdown(barrier_on_shutdown=True)
+        devices.shutdown(barrier_on_shutdown=True)
 
 
 def _same(value: Any) -> Any:
@@ -106,7 +108,7 @@ def _done(_value: Any) -> bool:
 
 
 def _interrupted(_signal: int, _frame: Any) -> None:
-    context = get_global_context(assert_none=False)
+    context = devices.get_global_context(assert_none=False)
     error = context.get_last_exception() if context else None
     raise wire.cause(error) if error else EngineError("peer_failed")
 

@@ -18,14 +18,12 @@ import jax
 import numpy as np
 import spu
 import spu.libspu as libspu
-import spu.libspu.link as link
 import spu.utils.frontend as frontend
 
 from .errors import EngineError
-from .ports import PARTIES
+from .ports import PARTIES, SPU
 from .protocol import FIELD
 from .session import Session
-from .wire import connect
 
 
 @dataclass(frozen=True)
@@ -47,12 +45,7 @@ class Spu:
         config.field = spu.api.parse_field_type(FIELD)
         # The default, a Taylor power, is 3 % off at x = 4.
         config.fxp_exp_mode = libspu.RuntimeConfig.ExpMode.EXP_PADE
-        description = link.Desc()
-        for party, address in session.spu_addresses():
-            description.add_party(party, address)
-        for name, value in session.link_options().items():
-            setattr(description, name, value)
-        self._link = connect(description, self._rank)
+        self._link = session.link(SPU)
         self._runtime = spu.Runtime(self._link, config)
         self._io = spu.Io(len(PARTIES), config)
         self._names = (f"v{number}" for number in itertools.count())

@@ -17,10 +17,8 @@ import pickle  # loading goes through Unpickler below only; the fed layer's own 
 from typing import Any
 
 import spu.libspu.link as link
-from secretflow.distributed.fed import api as fed_api
-from secretflow.distributed.fed.exception import FedLocalError, FedRemoteError
-from secretflow.distributed.fed.proxy.brpc_link.brpc_link import BrpcLinkProxy
 
+from .devices import BrpcLinkProxy, FedLocalError, FedRemoteError, fed_api
 from .errors import EngineError, code_of, from_peer
 
 # Exactly the classes the recipes' results consist of. Plain containers, numbers, text and bytes need no entry.
