@@ -51,7 +51,7 @@ lint: setup
 
 test: setup lint
 	@sh scripts/system-packages.sh chromium:chromium fonts-noto-cjk
-	.venv/bin/pytest -q
+	.venv/bin/pytest -q -n 2 --dist loadfile
 
 bench: setup
 	$(PY) -m benchmarks --out benchmarks/out

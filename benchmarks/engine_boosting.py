@@ -38,7 +38,9 @@ def measure(folder: Path, params: dict[str, Any] | None = None) -> list[dict[str
             sides = harness.run(harness.tasks(body), inputs, Path(scratch), seconds=1800, module=module)
         for party, side in sides.items():
             if side.code != 0:
-                raise RuntimeError(f"{name}: the {party}'s engine ended with {side.code}: {side.error}\n{side.log[-2000:]}")
+                raise RuntimeError(
+                    f"{name}: the {party}'s engine ended with {side.code}: {side.error}\n{side.log[-2000:]}"
+                )
         lines.append(
             {
                 "benchmark": "federated_boosting",

@@ -50,6 +50,7 @@ def train(arguments: argparse.Namespace) -> None:
     import secretflow as sf
     from secretflow.data import FedNdarray, PartitionWay
     from secretflow.device import HEU
+    from secretflow.device.driver import barrier
     from secretflow.ml.boost.sgb_v import Sgb, get_classic_XGB_params
 
     meet(party, arguments.port_offset, 60)
@@ -95,7 +96,7 @@ def train(arguments: argparse.Namespace) -> None:
     fit, test = role == "fit", role == "test"
     with channel.phase("fit_joint"):
         model = Sgb(device).train(params, part(fit), label(fit))
-        sf.barrier()
+        barrier()
     predicted = model.predict(part(test), to_pyu=bank).partitions[bank]
 
     def area(scores: Any) -> float:

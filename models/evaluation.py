@@ -179,13 +179,22 @@ def fit_platt(margin: np.ndarray, y: np.ndarray) -> dict[str, float]:
 def fit_stacker(margins: tuple[np.ndarray, np.ndarray], y: np.ndarray, l2: float = 1.0) -> np.ndarray:
     """Weights (bank, lab, intercept) of a logistic regression on two margins; ridge `l2` pulls to an equal 1/2 each.
 
-    Raises ValueError when the rows hold one class only.
+    No weight is negative: a score that few calibration rows make look harmful is left out, not turned upside down,
+    or the joint model would be compared with a straw man. Raises ValueError when the rows hold one class only.
     """
     y = np.asarray(y, dtype=np.float64)
     _both_classes(y)
     design = np.column_stack([*margins, np.ones(len(y))])
     prior = np.array([0.5, 0.5, 0.0])
-    return _newton(design, y, prior, ridge=np.array([l2, l2, 0.0]), centre=prior)
+    weights = _newton(design, y, prior, ridge=np.array([l2, l2, 0.0]), centre=prior)
+    if weights[:2].min() >= 0:
+        return weights
+    kept = int(np.argmax(weights[:2]))
+    alone = np.array([0.5, 0.0])
+    slope, intercept = _newton(design[:, [kept, 2]], y, alone, ridge=np.array([l2, 0.0]), centre=alone)
+    weights = np.array([0.0, 0.0, intercept])
+    weights[kept] = max(slope, 0.0)
+    return weights
 
 
 def _newton(

@@ -43,7 +43,9 @@ def test_the_pages_have_commands_to_check() -> None:
     assert len(commands()) > 25
 
 
-@pytest.mark.parametrize(("page", "words"), commands(), ids=lambda value: value if isinstance(value, str) else " ".join(value)[:60])
+@pytest.mark.parametrize(
+    ("page", "words"), commands(), ids=lambda value: value if isinstance(value, str) else " ".join(value)[:60]
+)
 def test_a_command_parses(page: str, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every word is understood: subcommands, options, and the number of arguments. Nothing is run."""
     monkeypatch.chdir(tmp_path)

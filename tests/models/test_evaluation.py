@@ -169,3 +169,16 @@ def test_stability_sees_a_shift_a_new_level_and_new_missing_values():
     assert found["missing_test"] == pytest.approx(0.4, abs=0.03)
     assert ev.feature_stability(["a", "b"] * 500, ["a", "new"] * 500, "categorical")["band"] == "unstable"
     assert ev.score_stability(base, base + 1)["band"] == "unstable"
+
+
+def test_a_stacker_never_turns_a_score_upside_down():
+    """Few rows can make a good score look harmful; the stacked model must stay a fair opponent of the joint one."""
+    rng = np.random.default_rng(3)
+    y = np.array([0, 1] * 30)
+    good = y * 2.0 - 1 + rng.normal(size=60)
+    harmful = 1 - y * 2.0 + rng.normal(size=60)
+    bank, lab, _ = ev.fit_stacker((good, harmful), y)
+    assert bank > 0
+    assert lab == 0
+    both_harmful = ev.fit_stacker((-good, harmful), y)
+    assert both_harmful[:2].min() >= 0

@@ -324,7 +324,7 @@ def listening() -> set[int]:
 
 
 def run(channel_fd: int, inputs: str, offset: int, child: str = "creditlab_engine.child") -> int:
-    """Run the bridge on the inherited descriptor until the child ends. `child` is the module of the process behind it."""
+    """Run the bridge on the inherited descriptor until the process behind it (module `child`) ends."""
     command = [
         sys.executable,
         "-m",

@@ -18,7 +18,8 @@ import types
 sys.modules["ray"] = None  # type: ignore[assignment]
 if "secretflow" not in sys.modules:
     _spec = importlib.util.find_spec("secretflow")
-    assert _spec is not None and _spec.submodule_search_locations, "secretflow is not installed"
+    assert _spec is not None, "secretflow is not installed"
+    assert _spec.submodule_search_locations, "secretflow is not a package"
     _package = types.ModuleType("secretflow")
     _package.__path__ = list(_spec.submodule_search_locations)
     _package.__spec__ = importlib.machinery.ModuleSpec("secretflow", None, is_package=True)

@@ -50,10 +50,7 @@ class Feature:
             return assign({"kind": "numeric", "edges": self.edges}, values).astype(np.int8)
         unknown = self.groups + 1 if self.other is None else self.other
         return np.fromiter(
-            (
-                self.groups if text is None else self.levels.get(text, unknown)
-                for text in map(level_text, values)
-            ),
+            (self.groups if text is None else self.levels.get(text, unknown) for text in map(level_text, values)),
             dtype=np.int8,
             count=len(values),
         )

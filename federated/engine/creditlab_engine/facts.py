@@ -26,29 +26,52 @@ def _told(to: str, what: str, what_zh: str) -> dict[str, str]:
 _COMMON = [
     _told("both", "which enterprises both parties hold and have live consents", "双方共有且授权有效的企业名单"),
     _told("lab", "which rows fit, calibrate and test the model", "哪些行用于建模、校准和测试"),
-    _told("bank", "for each of the lab's columns, goods and bads per bin, not the bins' borders or levels",
-          "公共信用方每一列各分箱的好坏样本数，不含分箱边界或类别名称"),
+    _told(
+        "bank",
+        "for each of the lab's columns, goods and bads per bin, not the bins' borders or levels",
+        "公共信用方每一列各分箱的好坏样本数，不含分箱边界或类别名称",
+    ),
 ]
 _BOOSTING = [
-    _told("bank", "per tree and node, sums of gradients over bins of the lab's columns, in an order the lab redraws each tree",
-          "每棵树每个节点上，公共信用方各列分箱内的梯度之和，其排列顺序由公共信用方逐树重新随机生成"),
-    _told("bank", "which rows go left at each split of the lab, not the column or threshold",
-          "公共信用方每次分裂后哪些行进入左支，不含列名或阈值"),
-    _told("lab", "the shape of the trees, its own splits with their gains, and the rows at the nodes",
-          "树的结构、本方的分裂及其增益，以及各节点包含的行"),
+    _told(
+        "bank",
+        "per tree and node, sums of gradients over bins of the lab's columns, in an order the lab redraws each tree",
+        "每棵树每个节点上，公共信用方各列分箱内的梯度之和，其排列顺序由公共信用方逐树重新随机生成",
+    ),
+    _told(
+        "bank",
+        "which rows go left at each split of the lab, not the column or threshold",
+        "公共信用方每次分裂后哪些行进入左支，不含列名或阈值",
+    ),
+    _told(
+        "lab",
+        "the shape of the trees, its own splits with their gains, and the rows at the nodes",
+        "树的结构、本方的分裂及其增益，以及各节点包含的行",
+    ),
 ]
 _LOGISTIC = [
-    _told("lab", "the weight of evidence of each bin of its own columns, that is the bad rate of each bin up to one constant",
-          "本方各列每个分箱的证据权重，即除一个常数外各分箱的坏账率"),
-    _told("bank", "the weighted cross products of all model columns at each Newton step (aggregates over rows)",
-          "每个牛顿步中全部入模列的加权交叉乘积（对行汇总）"),
-    _told("both", "each party's own coefficients; the intercept only to the bank",
-          "各方得到自己变量的系数；截距只告知银行"),
+    _told(
+        "lab",
+        "the weight of evidence of each bin of its own columns, that is the bad rate of each bin up to one constant",
+        "本方各列每个分箱的证据权重，即除一个常数外各分箱的坏账率",
+    ),
+    _told(
+        "bank",
+        "the weighted cross products of all model columns at each Newton step (aggregates over rows)",
+        "每个牛顿步中全部入模列的加权交叉乘积（对行汇总）",
+    ),
+    _told(
+        "both",
+        "each party's own coefficients; the intercept only to the bank",
+        "各方得到自己变量的系数；截距只告知银行",
+    ),
     _told("bank", "for each row, the sum of the lab's part of the margin", "每一行上公共信用方部分的得分之和"),
 ]
 _TRUST = {
-    "SEMI2K": ("semi-honest; multiplication triples come from a generator run by the first party",
-               "半诚实模型；乘法三元组由第一方运行的生成器提供"),
+    "SEMI2K": (
+        "semi-honest; multiplication triples come from a generator run by the first party",
+        "半诚实模型；乘法三元组由第一方运行的生成器提供",
+    ),
     "CHEETAH": ("semi-honest, two parties, no helper", "半诚实模型，两方直接计算，无第三方"),
 }
 
@@ -60,7 +83,11 @@ def protocol(ticket: dict[str, Any]) -> dict[str, Any]:
     trust = ("semi-honest: both parties run the agreed program", "半诚实模型：双方均按约定的程序执行")
     out: dict[str, Any] = {
         "psi": settings["psi"] + (" (curve 25519)" if settings["psi"] == "ECDH" else ""),
-        "heu": {"schema": settings["heu"]["schema"], "key_size": int(settings["heu"]["key_size"]), "secret_key": "bank"},
+        "heu": {
+            "schema": settings["heu"]["schema"],
+            "key_size": int(settings["heu"]["key_size"]),
+            "secret_key": "bank",
+        },
         "trust": trust[0],
         "trust_zh": trust[1],
         "revealed": _COMMON + (_BOOSTING if boosting else _LOGISTIC),

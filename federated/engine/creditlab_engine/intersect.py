@@ -75,9 +75,7 @@ def _run(session: Session, ids: Sequence[str], folder: str) -> list[str]:
         input_params=psi.InputParams(
             type=psi.SourceType.SOURCE_TYPE_FILE_CSV, path=source, selected_keys=[_COLUMN], keys_unique=True
         ),
-        output_params=psi.OutputParams(
-            type=psi.SourceType.SOURCE_TYPE_FILE_CSV, path=target, disable_alignment=False
-        ),
+        output_params=psi.OutputParams(type=psi.SourceType.SOURCE_TYPE_FILE_CSV, path=target, disable_alignment=False),
         join_conf=psi.ResultJoinConfig(type=psi.parse_join_type("JOIN_TYPE_INNER_JOIN"), left_side_rank=0),
     )
     try:

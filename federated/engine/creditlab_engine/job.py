@@ -22,8 +22,8 @@ from models.roles import CAL, FIT, TEST, UNUSED, roles
 
 from . import boosting, facts, logistic, parts, protocol, screen
 from .cipher import Cipher
-from .encode import Feature, make_features, order_map
 from .devices import reveal
+from .encode import Feature, make_features, order_map
 from .errors import EngineError
 from .intersect import intersect
 from .session import Session
@@ -150,9 +150,7 @@ class Job:
     def _fit_boosting(self, joint: bool) -> tuple[boosting.Ensemble, list[Feature]]:
         given = self.recipe["params"]
         seed = int(self.ticket.get("evaluation", {}).get("seed", 0))
-        params = Params(
-            **{key: given[key] for key in Params.__dataclass_fields__ if key in given}, seed=seed
-        )
+        params = Params(**{key: given[key] for key in Params.__dataclass_fields__ if key in given}, seed=seed)
         rows = self.table.take(self.fit)
         features = make_features(rows.columns, rows.kinds, params.bins) if joint or self.party == "lab" else []
         self.session.agree(EngineError("no_columns", self.party) if self.party == "lab" and not features else None)

@@ -39,7 +39,9 @@ def tree_part(head: dict[str, Any], model: Ensemble) -> dict[str, Any]:
     party = head["part"]
     trees = []
     for index, shape in enumerate(model.shapes):
-        finished = iter(zip(model.grower.trees[index].leaves, model.grower.trees[index].covers)) if model.grower else None
+        finished = (
+            iter(zip(model.grower.trees[index].leaves, model.grower.trees[index].covers)) if model.grower else None
+        )
         nodes: list[dict[str, Any]] = []
         for node, owner, left, right in shape:
             if owner == "leaf":

@@ -32,9 +32,7 @@ class Binned:
         return [bin_count(bins) for bins in self.bins.values()]
 
 
-def bin_columns(
-    columns: Mapping[str, np.ndarray], kinds: Mapping[str, str], params: Mapping[str, Any]
-) -> Binned:
+def bin_columns(columns: Mapping[str, np.ndarray], kinds: Mapping[str, str], params: Mapping[str, Any]) -> Binned:
     """Bins of each column and the codes of the same rows. `params` as in the `logistic` recipe."""
     bins = {name: fit_recipe_bins(values, kinds[name], dict(params)) for name, values in columns.items()}
     codes = [assign(bins[name], values).astype(np.int8) for name, values in columns.items()]

@@ -71,7 +71,9 @@ def load(folder: str, ticket: dict[str, Any], party: str, exclude_columns: Colle
     frame = parquet.read_table(path, columns=list(dict.fromkeys(wanted))).to_pandas()
     ids = frame[dataset["id"]].to_numpy(dtype=object)
     if any(not isinstance(value, str) or not value for value in ids):
-        raise EngineError("input_malformed", f"{dataset['id']!r}: empty or not text", f"{dataset['id']!r}：为空或不是文本")
+        raise EngineError(
+            "input_malformed", f"{dataset['id']!r}: empty or not text", f"{dataset['id']!r}：为空或不是文本"
+        )
     if len(set(ids)) != len(ids):
         raise EngineError("input_malformed", f"{dataset['id']!r}: repeated", f"{dataset['id']!r}：有重复")
     columns: dict[str, np.ndarray] = {}
@@ -82,7 +84,9 @@ def load(folder: str, ticket: dict[str, Any], party: str, exclude_columns: Colle
             try:
                 values = to_numeric(values)
             except (TypeError, ValueError):
-                raise EngineError("input_malformed", f"{name!r}: text in a numeric column", f"{name!r}：数值列含文本") from None
+                raise EngineError(
+                    "input_malformed", f"{name!r}: text in a numeric column", f"{name!r}：数值列含文本"
+                ) from None
         columns[name] = values
     kinds = {column["name"]: column["kind"] for column in declared}
     table = Table(ids, columns, kinds)

@@ -381,7 +381,9 @@ class Tree:
 class Grower:
     """The label holder's half. One level of a tree is: `requests` → sums → `choose` → `apply`."""
 
-    def __init__(self, label: np.ndarray, own: Owner, peer: str, params: Params, base_margin: float | None = None) -> None:
+    def __init__(
+        self, label: np.ndarray, own: Owner, peer: str, params: Params, base_margin: float | None = None
+    ) -> None:
         rate = float(label.mean())
         self.base_margin = float(np.log(rate / (1 - rate))) if base_margin is None else base_margin
         self.label, self.own, self.peer, self.params = label.astype(np.float64), own, peer, params

@@ -99,8 +99,17 @@ class Pair:
         self._temporary[party].mkdir(parents=True, exist_ok=True)
         with self._logs[party].open("wb") as log:
             self.processes[party] = subprocess.Popen(
-                [str(PYTHON), "-m", module, "--channel-fd", str(theirs.fileno()), "--inputs", str(inputs)]
-                + ["--port-offset", str(offset)],
+                [
+                    str(PYTHON),
+                    "-m",
+                    module,
+                    "--channel-fd",
+                    str(theirs.fileno()),
+                    "--inputs",
+                    str(inputs),
+                    "--port-offset",
+                    str(offset),
+                ],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -100,7 +100,9 @@ def test_the_joined_parts_score_raw_rows_as_the_engine_did(done: Outcome) -> Non
 def test_each_part_says_nothing_of_the_other_party(done: Outcome) -> None:
     bank, lab = (side.outputs["model_part.json"].decode() for side in (done.bank, done.lab))
     for name in ("tax_arrears", "province", "industry"):
-        assert name not in bank and name in {column["name"] for column in done.lab.json("model_part.json")["inputs"]["lab"]}
+        assert name not in bank and name in {
+            column["name"] for column in done.lab.json("model_part.json")["inputs"]["lab"]
+        }
     assert "tenure" not in lab and json.loads(lab)["base_margin"] is None
     assert all(node.get("leaf") is None for tree in json.loads(lab)["trees"] for node in tree["nodes"])
 

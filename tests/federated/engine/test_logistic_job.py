@@ -80,9 +80,7 @@ def test_probabilities_are_as_calibrated_as_the_plaintext_ones(done: Outcome) ->
     _, plain = done.reference[True]
     secret = done.scores["joint_margin"].to_numpy()
     assert (1 / (1 + np.exp(-secret[fit]))).mean() == pytest.approx(label.mean(), abs=1e-3)
-    slopes = [
-        LogisticRegression(C=1e9).fit(margin[fit][:, None], label).coef_[0, 0] for margin in (secret, plain)
-    ]
+    slopes = [LogisticRegression(C=1e9).fit(margin[fit][:, None], label).coef_[0, 0] for margin in (secret, plain)]
     assert slopes[0] == pytest.approx(slopes[1], abs=0.01)
 
 

@@ -28,9 +28,7 @@ def world() -> World:
     bank = tables["bank"].set_index("id")
     lab = tables["lab"].set_index("id").loc[bank.index]
     frames = {"bank": bank, "lab": lab}
-    columns = {
-        party: {name: frames[party][name].to_numpy() for name in kinds} for party, kinds in KINDS.items()
-    }
+    columns = {party: {name: frames[party][name].to_numpy() for name in kinds} for party, kinds in KINDS.items()}
     return World(columns, bank["y"].to_numpy())
 
 
@@ -60,7 +58,7 @@ def grow(world: World, params: Params, base: float | None = None) -> tuple[Growe
 
 def test_the_root_split_is_the_best_there_is(world: World) -> None:
     params = Params(rounds=1, max_depth=1, min_leaf=20)
-    grower, bank, lab = grow(world, params)
+    _grower, bank, lab = grow(world, params)
     p = np.full(len(world.label), world.label.mean())
     g, h = p - world.label, p * (1 - p)
 
