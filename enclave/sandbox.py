@@ -111,13 +111,14 @@ def _command(bwrap: str, runtime: Runtime, limits: Limits, files: dict[str, int]
     command += ["--ro-bind", "/usr", "/usr"]
     for name in ("bin", "lib", "lib64"):  # bin: set intersection sorts with /bin/sh and sort
         command += ["--symlink", f"usr/{name}", f"/{name}"]
+    # private folders first: the interpreter or the project may itself lie below the host's /tmp
+    size = str(int(limits.scratch_mb * (1 << 20)))
+    command += ["--perms", "1777", "--size", size, "--tmpfs", "/tmp", "--proc", "/proc", "--dev", "/dev"]
+    command += ["--perms", "1777", "--size", size, "--tmpfs", "/dev/shm"]
     command += _ancestors([*binds.values(), "/in/x", "/etc/x"])
     command += ["--ro-bind", "/etc/ld.so.cache", "/etc/ld.so.cache"]
     for source, destination in binds.items():
         command += ["--ro-bind", source, destination]
-    size = str(int(limits.scratch_mb * (1 << 20)))
-    command += ["--perms", "1777", "--size", size, "--tmpfs", "/tmp", "--proc", "/proc", "--dev", "/dev"]
-    command += ["--perms", "1777", "--size", size, "--tmpfs", "/dev/shm"]
     for name, fd in files.items():
         command += ["--perms", "0444", "--file", str(fd), f"/in/{name}"]
     environment = {

@@ -116,11 +116,14 @@ class Supervisor:
 
     async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         frames = Frames()
-        while data := await reader.read(1 << 18):
+        while True:
             try:
+                data = await reader.read(1 << 18)
                 received = frames.feed(data)
-            except BadFrame as error:
+            except (BadFrame, ConnectionError) as error:
                 raise _died() from error
+            if not data:
+                break
             for kind, stream, payload in received:
                 self._note_activity(payload)
                 if kind == CONTROL:

@@ -29,6 +29,7 @@ ID_LIMIT = 128
 #: Spellings of a missing number in a CSV file, lower case. In a text column only the empty cell is missing:
 #: “NA” is a country.
 _MISSING = pa.array(["", "na", "n/a", "nan", "null", "none", "\\n"])
+_NOT_WORDS = pa.concat_arrays([_MISSING, pa.array(["true", "false"])])
 _INFINITE = r"^[+-]?(?i:inf|infinity)$"
 _NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 #: What a cell that is not a number looks like; first match wins. The cell itself is never shown.
@@ -316,8 +317,10 @@ def _type_columns(raw: pa.Table, reading: Reading) -> None:
         if cells.null_count == len(cells) or pa.types.is_null(cells.type):
             reading.fault("column_empty", name, side=side)
             continue
-        kind: Kind = "categorical" if name in spec.categorical else "numeric"
-        if kind == "categorical":
+        kind: Kind = "categorical" if name in spec.categorical or _is_plainly_categorical(cells) else "numeric"
+        if pa.types.is_date(cells.type) or pa.types.is_timestamp(cells.type):
+            values = _as_days(cells, typed.get(contract.as_of or ""))
+        elif kind == "categorical":
             values, usable = _as_text(cells)
             if not usable:
                 reading.fault("column_type", name, type=str(cells.type), side=side)
@@ -335,6 +338,32 @@ def _type_columns(raw: pa.Table, reading: Reading) -> None:
         reading.fault("no_columns", side=side)
     reading.columns = tuple(columns)
     reading.data = pa.table(typed)
+
+
+# A text column nobody declared counts as categorical when it plainly is one: its levels are few and most cells are
+# words. A few words among numbers stay an error, because then one of the two is a mistake.
+_FEW_LEVELS, _ROWS_A_LEVEL = 100, 10
+
+
+def _is_plainly_categorical(cells: pa.ChunkedArray) -> bool:
+    values = _plain(cells)
+    if not _is_text(values.type):
+        return False
+    text = pc.utf8_trim_whitespace(values.cast(pa.string()))
+    known = text.filter(pc.invert(pc.is_in(pc.utf8_lower(text), value_set=_NOT_WORDS)))
+    levels = pc.count_distinct(known).as_py()
+    if levels < 2 or levels > min(_FEW_LEVELS, len(known) // _ROWS_A_LEVEL):
+        return False
+    number = pc.or_(pc.match_substring_regex(known, _NUMBER), pc.match_substring_regex(known, _INFINITE))
+    return bool(pc.sum(number).as_py() * 2 < len(known))
+
+
+def _as_days(cells: pa.ChunkedArray, as_of: pa.Array | None) -> pa.Array:
+    """Dates as days after the row's as_of date, or after 1970-01-01 where the contract names none; null = missing."""
+    days = pc.cast(pc.cast(_plain(cells), pa.date32(), safe=False), pa.int32())
+    if as_of is not None:
+        days = pc.subtract(days, pc.cast(as_of, pa.int32()))
+    return pc.cast(days, pa.float64())
 
 
 def _plain(cells: pa.ChunkedArray) -> pa.Array:

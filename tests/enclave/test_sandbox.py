@@ -118,6 +118,19 @@ def test_a_worker_sees_its_inputs_and_nothing_of_the_host(probe: Callable[..., R
         assert answers[name] in ("PermissionError", "OSError", "FileNotFoundError"), name
 
 
+def test_an_interpreter_below_tmp_is_reachable(probe: Callable[..., Result], tmp_path: Path) -> None:
+    """A checkout below /tmp must run too: the sandbox's own /tmp may not hide it."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv")], check=True)
+    answers = ask(probe, {"prefix": "sys.prefix"}, python=tmp_path / "venv" / "bin" / "python")
+    assert answers["prefix"] == repr(str(tmp_path / "venv"))
+
+
+def test_a_program_that_cannot_start_is_a_dead_engine_not_a_fault_of_the_node(probe: Callable[..., Result]) -> None:
+    with pytest.raises(JobEnded) as ended:
+        probe("os._exit(3)")
+    assert ended.value.cause.code == "engine_died"
+
+
 def test_a_worker_has_no_privilege_and_no_way_to_gain_one(probe: Callable[..., Result]) -> None:
     answers = ask(
         probe,

@@ -321,17 +321,27 @@ def test_column_without_any_value_is_refused(pair: Pair) -> None:
     assert_names(pair.only(), "column_empty", "lab.csv", "arrears")
 
 
-def test_column_of_dates_cannot_be_an_input(pair: Pair) -> None:
+def test_a_column_of_dates_counts_days_after_as_of(pair: Pair) -> None:
+    opened = [dt.date.fromisoformat(row["as_of"]) + dt.timedelta(days=number) for number, row in enumerate(pair.lab)]
     table = pa.table(
         {
             "ent_id": [row["ent_id"] for row in pair.lab],
             "as_of": [row["as_of"] for row in pair.lab],
             "industry": ["food"] * len(pair.lab),
-            "opened": [dt.date(2020, 1, 1)] * len(pair.lab),
+            "opened": [None, *opened[1:]],
         }
     )
-    [fault] = check_pair(pair.write_parquet("lab", table))
-    assert_names(fault, "column_type", "lab.parquet", "opened")
+    assert check_pair(pair.write_parquet("lab", table)) == []
+    side = load_side(pair.folder, "lab")
+    assert {"name": "opened", "kind": "numeric"} in side.columns
+    assert side.data.column("opened").to_pylist()[:4] == [None, 1.0, 2.0, 3.0]
+
+
+def test_an_undeclared_text_column_of_few_words_is_a_category(pair: Pair) -> None:
+    """A few words among numbers stay an error (test_any_single_spoilt_cell…); one word everywhere says nothing."""
+    pair.every("lab", "kwh_yoy", lambda number: ("high", "low", "7")[number % 3])
+    side = load_side(pair.write(), "lab")
+    assert {"name": "kwh_yoy", "kind": "categorical"} in side.columns
 
 
 def test_table_without_inputs_is_refused(pair: Pair) -> None:

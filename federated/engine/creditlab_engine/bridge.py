@@ -43,6 +43,11 @@ FINISHED = b"+"  # last beat of an engine that has done its part
 PEER_GRACE = 10.0  # after such a peer has left: time to finish, too
 
 
+import time as _t
+def DBG(*a):
+    print('DBG',round(_t.time()%1000,3),*a,file=sys.stderr,flush=True)
+
+
 class Overflow(Exception):
     """The own engine does not read what the peer sends: going on would exhaust memory."""
 
@@ -166,6 +171,7 @@ class Bridge:
         return bool(kind == "stop")
 
     def _opened(self, stream: int, port: int) -> None:
+        DBG('OPENED',stream,port)
         if port == HEARTBEAT and self._peer_beats is None:
             self._peer_beats = stream
             self._heard = asyncio.get_running_loop().time()
@@ -186,6 +192,7 @@ class Bridge:
                 self._spawn(self._listen(int.from_bytes(payload, "big")), self._tasks)
             return
         queue = self._streams.get(stream)
+        DBG('in',stream,None if payload is None else (len(payload),payload[:60]),queue is None)
         if queue is None:
             return  # closed on this side while the peer's bytes were under way
         if payload is not None:
@@ -237,6 +244,7 @@ class Bridge:
     def _accept(self, port: int):  # type: ignore[no-untyped-def]
         async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             stream = next(self._numbers)
+            DBG('accept',stream,port)
             queue: asyncio.Queue[bytes | None] = asyncio.Queue()
             self._streams[stream] = queue
             self._node.write(encode(OPEN, stream, port.to_bytes(2, "big")))
@@ -268,6 +276,7 @@ class Bridge:
         try:
             while (payload := await queue.get()) is not None:
                 self._buffered -= len(payload)
+                DBG('deliver',stream,len(payload))
                 writer.write(payload)
                 await writer.drain()
         except OSError:
@@ -278,6 +287,7 @@ class Bridge:
     async def _pump(self, stream: int, reader: asyncio.StreamReader) -> None:
         try:
             while data := await reader.read(CHUNK):
+                DBG('out',stream,len(data),data[:60])
                 self._node.write(encode(DATA, stream, data))
                 await self._relieve()
         except OSError:
@@ -292,6 +302,7 @@ class Bridge:
 
     def _end(self, stream: int) -> None:
         """Forget a stream, tell the peer, and let its writer finish."""
+        DBG('end',stream)
         queue = self._streams.pop(stream, None)
         if queue is not None:
             queue.put_nowait(None)
