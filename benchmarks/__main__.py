@@ -13,9 +13,7 @@ from pathlib import Path
 
 from benchmarks import results
 from benchmarks.bars import broken
-from benchmarks.results import BenchmarkFailed, Section, say
-
-SECTIONS = ("zone", "sgb", "psi", "end_to_end")
+from benchmarks.results import SECTIONS, BenchmarkFailed, Section, say
 
 
 def main(arguments: list[str] | None = None) -> int:

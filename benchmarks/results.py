@@ -1,6 +1,6 @@
 """The result file of a benchmark run: its shape, its ratios, and the machine it is about.
 
-Owns `benchmarks/results.schema.json`'s meaning: sections of rows, each row one case with what it cost; a ratio names
+Owns the form that `results.schema.json` publishes: sections of rows, each row one case with what it cost; a ratio names
 the case it is to. It never measures anything and never writes a path or a host's name.
 """
 
@@ -16,8 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Row", "Section", "machine", "medians", "read", "say", "write"]
+__all__ = ["SECTIONS", "BenchmarkFailed", "Row", "Section", "machine", "medians", "read", "say", "write"]
 
+SECTIONS = ("zone", "sgb", "psi", "end_to_end")
 FORMAT = "creditlab.benchmarks/1"
 SCHEMA_PATH = Path(__file__).with_name("results.schema.json")
 DIGITS = 4
@@ -100,12 +101,12 @@ def machine() -> dict[str, Any]:
 def write(sections: Sequence[Section], path: Path, earlier: dict[str, Any] | None = None) -> dict[str, Any]:
     """Writes the validated document, keeping sections of an `earlier` one that were not measured again."""
     fresh = {section.name: _plain(section) for section in sections}
-    kept = [fresh.pop(old["name"], old) for old in (earlier or {}).get("sections", [])]
+    kept = [old for old in (earlier or {}).get("sections", []) if old["name"] not in fresh]
     document = {
         "format": FORMAT,
         "machine": machine(),
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "sections": [*kept, *fresh.values()],
+        "sections": sorted([*kept, *fresh.values()], key=lambda section: SECTIONS.index(section["name"])),
     }
     check(document)
     path.parent.mkdir(parents=True, exist_ok=True)

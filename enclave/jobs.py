@@ -25,10 +25,14 @@ from enclave.gate import Consents, JobGate, Moment, agree
 from enclave.journal import Journal
 from enclave.supervisor import Result, Supervisor
 from features.tables import Side, select
-from federated.relay.link import Cause, LinkEnded, PeerLink
+from federated.relay.link import FRESH_ENGINE, Cause, LinkEnded, PeerLink
 from models.formats import join_parts
 
 log = logging.getLogger("creditlab.jobs")
+FIRST_PHASE = "psi"
+MEETINGS = 3  # attempts of two engines to get past their first phase
+MEETING_SECONDS = 20.0  # silence of both engines in the first phase after which they are started afresh
+MEETING_CODES = frozenset(("meeting_stalled", "peer_silent", "peer_absent"))
 TALK_SECONDS = 30.0  # how long a node that is alive may take to answer a question of its peer
 
 
@@ -225,6 +229,8 @@ class Job:
             phase_seconds=self.deadlines["phase"],
             conversation=self.talk,
             carries_frames=carries_frames,
+            first_phase=FIRST_PHASE if carries_frames else None,
+            first_seconds=MEETING_SECONDS,
         )
         self._tasks.append(supervisor)
         return await supervisor.run()
@@ -239,7 +245,23 @@ class Job:
         return await self._sandboxed(sandbox.worker_runtime(), "models.worker", task, inputs, declared, gate)
 
     async def _engine(self, exclude_columns: list[str], declared: set[str]) -> Result:
-        await self.talk.exchange("ready", {}, self.deadlines["phase"])
+        """Runs the engine beside the peer's. Two engines that met and fell silent are both started afresh.
+
+        SecretFlow's links lose their first words now and then on a busy machine; nothing has been computed by then.
+        """
+        for attempt in range(1, MEETINGS + 1):
+            await self.talk.exchange(FRESH_ENGINE, {"attempt": attempt}, self.deadlines["phase"])
+            try:
+                return await self._run_engine(exclude_columns, declared)
+            except JobEnded as error:
+                phases = self._tasks[-1].phases_done
+                if attempt == MEETINGS or phases or error.cause.code not in MEETING_CODES:
+                    raise
+                log.warning("%s: %s; starting the engine again", self.ticket["job_id"], error.cause.message)
+                self.report({"kind": "log", "phase": FIRST_PHASE, "message": error.cause.message})
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _run_engine(self, exclude_columns: list[str], declared: set[str]) -> Result:
         columns = {"bank": [], "lab": [], self.party: exclude_columns}
         return await self._sandboxed(
             sandbox.engine_runtime(),

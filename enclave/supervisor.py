@@ -29,6 +29,9 @@ WINDOW_SECONDS = 5.0
 BUSY_SHARE = 0.1  # a tree that uses less than this share of a core is waiting, not computing
 
 
+MEETING_STALLED = Cause("meeting_stalled", "the two engines met and then fell silent", "双方引擎连接后无任何进展")
+
+
 @dataclass
 class Result:
     """What a finished task left: declared outputs by name, the phases it went through, its own summary."""
@@ -54,12 +57,15 @@ class Supervisor:
     phase_seconds: float
     conversation: Conversation | None = None
     carries_frames: bool = False
+    first_phase: str | None = None  # until this phase is over, silence of `first_seconds` ends the attempt
+    first_seconds: float = 0.0
 
     def __post_init__(self) -> None:
         self._result = Result()
         self._pending: dict[int, tuple[str, int, bytearray]] = {}
         self._active_at = time.monotonic()
         self._phase: str | None = None
+        self._asked: str | None = None
         self._phase_at = time.monotonic()
         self._phase_cpu = 0.0
         self._phase_peak = 0
@@ -112,6 +118,10 @@ class Supervisor:
     def cpu_seconds(self) -> float:
         return self._cpu
 
+    @property
+    def phases_done(self) -> int:
+        return len(self._result.phases)
+
     # -- the sandbox's side ----------------------------------------------------------------------------------
 
     async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -144,6 +154,7 @@ class Supervisor:
     async def _control(self, message: dict, writer: asyncio.StreamWriter) -> None:
         kind = message.get("type")
         if kind == "gate":
+            self._asked = str(message["phase"])
             # beside the frames, not before them: the peer may need our engine's last words to reach its own gate
             self._gates.append(asyncio.ensure_future(self._answer_gate(str(message["phase"]), writer)))
             self._gates[-1].add_done_callback(self._gate_answered)
@@ -236,6 +247,9 @@ class Supervisor:
             active = self._active_at
             if self.conversation is not None:
                 active = max(active, self.conversation.peer_active_at)
+            meeting = self._asked is not None and self._asked == self.first_phase and not self._result.phases
+            if meeting and now - active > self.first_seconds:
+                raise JobEnded(MEETING_STALLED)
             if now - active > self.stall_seconds:
                 raise JobEnded(
                     Cause(

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from models.channel import BLOB, CHUNK, CONTROL, BadFrame, Frames, encode, encode_control
 
 MAX_BLOB = 1 << 30
+FRESH_ENGINE = "ready"  # type of the message by which a node says that it is about to start an engine
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,9 @@ class PeerLink:
         elif kind == "end":
             self.finish(Cause(str(message["code"]), str(message["message"]), str(message["message_zh"])))
         else:
+            if kind == FRESH_ENGINE:  # frames before this word are of an engine that is no more
+                while not self.engine_frames.empty():
+                    self.engine_frames.get_nowait()
             self.messages.put_nowait(message)
 
     def _blob(self, stream: int, payload: bytes) -> None:

@@ -38,8 +38,10 @@ def test_a_row_of_repetitions_is_their_median() -> None:
 def test_a_second_run_of_one_section_keeps_the_others(tmp_path: Path) -> None:
     other = Section("psi", "other", "CPU", [Row("a", 1.0, 1.0)])
     first = results.write([section(), other], tmp_path / "results.json")
-    again = results.write([section()], tmp_path / "results.json", first)
-    assert [one["name"] for one in again["sections"]] == ["zone", "psi"]
+    sgb = Section("sgb", "another", "CPU", [Row("b", 1.0, 1.0)])
+    again = results.write([sgb], tmp_path / "results.json", first)
+    assert [one["name"] for one in again["sections"]] == ["zone", "sgb", "psi"]
+    assert again["sections"][0] == first["sections"][0]
 
 
 def test_the_file_names_no_host_and_no_path(tmp_path: Path) -> None:

@@ -154,8 +154,8 @@ def test_every_decision_is_dated_and_listed() -> None:
     for path in (DOCS / "decisions").glob("0*.md"):
         text = path.read_text(encoding="utf-8")
         assert f"({path.name})" in index
-        assert re.search(r"^\d{4}-\d\d-\d\d · ", text, re.MULTILINE), path.name
+        assert re.search(r"^\d{4}-\d\d-\d\d\b", text, re.MULTILINE), path.name
         for heading in ("Context", "Decision", "Consequence"):
-            assert f"## {heading}\n" in text, path.name
+            assert re.search(rf"^(## {heading}$|\*\*{heading}\.\*\*)", text, re.MULTILINE), path.name
         for source in re.findall(r"`((?:enclave|models|federated|api|consent)/[\w/.]+\.py)", text):
             assert (PROJECT / source).exists(), f"{path.name}: {source}"

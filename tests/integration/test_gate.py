@@ -24,8 +24,10 @@ from enclave.journal import Journal
 from enclave.pki import create_ca, issue
 from features.tables import load_side
 from federated.relay.client import RelayClient
+from federated.relay.link import PeerLink
 from federated.relay.server import RelayServer
 from federated.relay.tls import Identity
+from models.channel import DATA
 from tests.consent.conftest import Maker
 from tests.integration.conftest import MARKER, ids, write_tables
 
@@ -85,10 +87,11 @@ def ticket_of(sides: dict, key: SigningKey, mode: str, relay: str, zone_key: str
     return verify(document, "platform", key.public)
 
 
-@pytest.mark.parametrize("mode", ["zone", "federated"])
+@pytest.mark.parametrize(("mode", "silences"), [("zone", 0), ("federated", 0), ("federated", 1)])
 def test_no_row_without_consent_and_no_column_outside_the_ticket_enters_a_sandbox(
-    mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mode: str, silences: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """With `silences`, the engines of the first attempt never hear each other: both nodes start them afresh."""
     tables = write_tables(tmp_path / "data", ids(0, 800), ids(0, 900))
     maker = Maker()
     for one in sorted(CONSENTED):
@@ -108,6 +111,16 @@ def test_no_row_without_consent_and_no_column_outside_the_ticket_enters_a_sandbo
         return start(runtime, module, inputs, *rest, **more)
 
     monkeypatch.setattr(sandbox, "start", recording)
+    if silences:
+        monkeypatch.setattr(flows, "MEETING_SECONDS", 6.0)
+        send = PeerLink.send_frame
+
+        async def mute(link: PeerLink, kind: int, stream: int, payload: bytes) -> None:
+            engines = sum("table.parquet" in inputs and len(inputs) == 1 for inputs in received)
+            if kind != DATA or engines > 3:  # the leak scan and two engines of the first attempt: deaf and dumb
+                await send(link, kind, stream, payload)
+
+        monkeypatch.setattr(PeerLink, "send_frame", mute)
     data_keys: list[bytes] = []
     unwrap = vault.unwrap
     monkeypatch.setattr(vault, "unwrap", lambda *a: data_keys.append(unwrap(*a)) or data_keys[-1])
@@ -160,6 +173,8 @@ def test_no_row_without_consent_and_no_column_outside_the_ticket_enters_a_sandbo
 
     asyncio.run(main())
     assert outbox.job is not None
+    if mode == "federated":
+        assert len(received) == 4 + 2 * silences  # leak scan, two engines, evaluation
     tables_seen: list[pd.DataFrame] = []
     for inputs in received:
         for name, data in inputs.items():

@@ -63,7 +63,10 @@ class Session:
         for name, value in self._link_options().items():
             setattr(description, name, value)
         self.both(None)
-        return wire.connect(description, PARTIES.index(self.party))
+        made = wire.connect(description, PARTIES.index(self.party))
+        # Users of the link repeat its handshake; a second "connect" that overtakes the first is lost, and they hang.
+        self.both(None)
+        return made
 
     def both(self, value: Any) -> tuple[Any, Any]:
         """Each party's own small value, told to both: (bank's, lab's)."""
