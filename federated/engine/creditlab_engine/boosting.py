@@ -13,7 +13,7 @@ A  Stock encrypts the label holder's own histograms, which it could read anyway,
 B  Stock subtracts parent − child on ciphertexts (240 µs a cell) and then decrypts both children. Here the smaller
    child is decrypted and the bank subtracts in clear.
 
-Why nothing more is revealed than in stock SGB.
+Why nothing more is revealed than in stock SGB, but for the one thing named last.
  * To the bank. Stock decrypts the cumulative sums (G, H) of both children of every node, each node's thresholds in
    their own random order. Every h is > 0, so H grows strictly along the thresholds (equal H means no row lies
    between, hence equal G): sorting a node's sums by H restores their true order. From stock's messages the bank can
@@ -25,6 +25,9 @@ Why nothing more is revealed than in stock SGB.
  * To the lab. It receives the ciphertexts, row sets of the smaller child of each pair, and its own splits; stock also
    sends the bank's split positions and all gains. In turn the lab says who goes left among the node's rows only;
    stock sends it for all rows.
+ * Added: with the sums of a node the lab says, one bit a candidate split, whether it leaves `min_leaf` rows on both
+   sides; stock has no such limit and lets a leaf single out one enterprise. The bank knows h of every row and H of
+   every sum, which nearly always fix the number of rows anyway (in the first tree exactly: all h are equal).
 The bank still learns what the protocol reveals by design: per tree and node the gradient sums of the lab's bins, and
 the rows on each side of the lab's splits.
 """

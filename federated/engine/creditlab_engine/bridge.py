@@ -33,7 +33,7 @@ from .ports import HEARTBEAT, other, ports_of
 
 CHUNK = 1 << 18
 CONNECT_SECONDS = 30.0  # how long an OPEN waits for the own engine to listen
-CONNECT_PAUSE = 0.05
+CONNECT_PAUSE = 0.01
 STOP_GRACE = 2.0  # seconds between telling the child to stop and killing it
 DRAIN_SECONDS = 5.0  # last bytes of a finished child
 MAX_BUFFERED = 1 << 30  # bytes waiting for the own engine before the bridge gives up
@@ -41,11 +41,6 @@ BEAT_SECONDS = 2.0
 LISTEN_PAUSE = 0.05  # between two looks at which ports the own engine listens on
 FINISHED = b"+"  # last beat of an engine that has done its part
 PEER_GRACE = 10.0  # after such a peer has left: time to finish, too
-
-
-import time as _t
-def DBG(*a):
-    print('DBG',round(_t.time()%1000,3),*a,file=sys.stderr,flush=True)
 
 
 class Overflow(Exception):
@@ -70,7 +65,6 @@ class Bridge:
         self._silence = 60.0  # seconds without a beat after which the peer counts as gone
         self._peer_finished = False
         self._peer_lost = asyncio.Event()
-        self._own_beats: int | None = None
         self._draining = asyncio.Lock()
 
     async def run(self) -> int:
@@ -112,8 +106,8 @@ class Bridge:
                     {"type": "error", "code": error.code, "message": error.message, "message_zh": error.message_zh}
                 )
             )
-        if code == 0 and self._own_beats is not None and not self._stopping:
-            self._node.write(encode(DATA, self._own_beats, FINISHED))
+        if code == 0 and self._beats and not self._stopping:
+            self._node.write(encode(DATA, self._beats, FINISHED))
         for server in self._servers:
             server.close()
         leftover = [*self._tasks, from_node, peer_lost]
@@ -171,7 +165,6 @@ class Bridge:
         return bool(kind == "stop")
 
     def _opened(self, stream: int, port: int) -> None:
-        DBG('OPENED',stream,port)
         if port == HEARTBEAT and self._peer_beats is None:
             self._peer_beats = stream
             self._heard = asyncio.get_running_loop().time()
@@ -188,14 +181,17 @@ class Bridge:
             self._heard = asyncio.get_running_loop().time()
             if payload is None:
                 self._peer_lost.set()
+            elif payload == FINISHED:
+                self._peer_finished = True
             elif len(payload) == 2:
                 self._spawn(self._listen(int.from_bytes(payload, "big")), self._tasks)
             return
         queue = self._streams.get(stream)
-        DBG('in',stream,None if payload is None else (len(payload),payload[:60]),queue is None)
         if queue is None:
             return  # closed on this side while the peer's bytes were under way
-        if payload is not None:
+        if payload is None:
+            del self._streams[stream]
+        else:
             self._buffered += len(payload)
             if self._buffered > MAX_BUFFERED:
                 raise Overflow(f"{self._buffered} bytes wait for the engine")
@@ -244,7 +240,6 @@ class Bridge:
     def _accept(self, port: int):  # type: ignore[no-untyped-def]
         async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             stream = next(self._numbers)
-            DBG('accept',stream,port)
             queue: asyncio.Queue[bytes | None] = asyncio.Queue()
             self._streams[stream] = queue
             self._node.write(encode(OPEN, stream, port.to_bytes(2, "big")))
@@ -259,7 +254,8 @@ class Bridge:
                 reader, writer = await asyncio.open_connection("127.0.0.1", port + self._offset)
                 break
             except OSError:
-                if asyncio.get_running_loop().time() > deadline:
+                # Bytes of a caller that has hung up meanwhile must not arrive late.
+                if stream not in self._streams or asyncio.get_running_loop().time() > deadline:
                     self._end(stream)
                     return
                 await asyncio.sleep(CONNECT_PAUSE)
@@ -276,7 +272,6 @@ class Bridge:
         try:
             while (payload := await queue.get()) is not None:
                 self._buffered -= len(payload)
-                DBG('deliver',stream,len(payload))
                 writer.write(payload)
                 await writer.drain()
         except OSError:
@@ -287,7 +282,6 @@ class Bridge:
     async def _pump(self, stream: int, reader: asyncio.StreamReader) -> None:
         try:
             while data := await reader.read(CHUNK):
-                DBG('out',stream,len(data),data[:60])
                 self._node.write(encode(DATA, stream, data))
                 await self._relieve()
         except OSError:
@@ -302,7 +296,6 @@ class Bridge:
 
     def _end(self, stream: int) -> None:
         """Forget a stream, tell the peer, and let its writer finish."""
-        DBG('end',stream)
         queue = self._streams.pop(stream, None)
         if queue is not None:
             queue.put_nowait(None)
