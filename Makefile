@@ -57,7 +57,7 @@ bench: setup
 	$(PY) -m benchmarks --out benchmarks/out
 
 lock: | $(UV)
-	$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.12 --extra dev pyproject.toml -o requirements.lock
+	$(UV) pip compile -q --universal --generate-hashes --no-header --no-annotate --python-version 3.12 --extra dev --extra bench pyproject.toml -o requirements.lock
 	$(UV) --directory federated/engine pip compile -q --universal --generate-hashes --no-header --no-annotate --prerelease=if-necessary-or-explicit --python-version 3.10 pyproject.toml -o requirements.lock
 
 clean:

@@ -38,7 +38,7 @@ class ProtocolIn(Body):
 
 class EvaluationIn(Body):
     calibration_share: Annotated[float, Field(gt=0, lt=0.5)] = _EVALUATION["calibration_share"]
-    bootstrap: Annotated[int, Field(ge=0, le=10_000)] = _EVALUATION["bootstrap"]
+    bootstrap: Annotated[int, Field(ge=20, le=10_000)] = _EVALUATION["bootstrap"]
     seed: Annotated[int, Field(ge=0, lt=2**31)] = _EVALUATION["seed"]
 
 

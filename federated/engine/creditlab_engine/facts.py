@@ -40,6 +40,16 @@ _BOOSTING = [
     ),
     _told(
         "bank",
+        "for each possible split of the lab's columns at a node, whether it leaves enough rows on both sides",
+        "每个节点上公共信用方各候选分裂是否在两侧都保留足够的行数",
+    ),
+    _told(
+        "bank",
+        "for each row and tree, which leaves the lab's splits leave open",
+        "每一行在每棵树上公共信用方的分裂仍可到达哪些叶子",
+    ),
+    _told(
+        "bank",
         "which rows go left at each split of the lab, not the column or threshold",
         "公共信用方每次分裂后哪些行进入左支，不含列名或阈值",
     ),
@@ -69,8 +79,9 @@ _LOGISTIC = [
 ]
 _TRUST = {
     "SEMI2K": (
-        "semi-honest; multiplication triples come from a generator run by the first party",
-        "半诚实模型；乘法三元组由第一方运行的生成器提供",
+        "semi-honest; the bank's engine generates the multiplication triples and is trusted to forget them "
+        "(CHEETAH needs no such trust)",
+        "半诚实模型；乘法三元组由银行方引擎生成，需信任其不留存（CHEETAH 协议无需此信任）",
     ),
     "CHEETAH": ("semi-honest, two parties, no helper", "半诚实模型，两方直接计算，无第三方"),
 }
