@@ -1,4 +1,4 @@
-"""Set intersection alone, behind engine's bridge: the measured half of `engine_psi`. Runs on the engine's Python."""
+"""Set intersection alone behind the engine's bridge: the measured half of `engine_psi`, on the engine's Python."""
 
 from __future__ import annotations
 
