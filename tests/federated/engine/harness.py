@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
@@ -87,7 +88,7 @@ class Pair:
         self._logs = {party: scratch / f"{party}.log" for party in PARTIES}
         self._temporary = {party: scratch / f"tmp-{party}" for party in PARTIES}
         self._started = time.monotonic()
-        offsets = _free_offsets()
+        self._lock, offsets = _reserve()
         for party in parties:
             self._start(party, tasks[party], inputs[party], offsets[party], module, (environment or {}).get(party, {}))
 
@@ -199,7 +200,7 @@ class Pair:
             self.sides[party].code = status
         for thread in self._threads:
             thread.join(10)
-        for sock in self._sockets.values():
+        for sock in (*self._sockets.values(), self._lock):
             sock.close()
         for party in self.processes:
             self.sides[party].log = self._logs[party].read_text(errors="replace")
@@ -213,11 +214,22 @@ class Pair:
         return [str(path) for path in self._temporary[party].rglob("*") if path.is_file()]
 
 
-def _free_offsets() -> dict[str, int]:
-    """Two port offsets such that both engines' ports are free on this loopback, below the ephemeral range."""
-    for base in range(1000 + (os.getpid() * 40) % 8_000, 11_700, 40):
-        if all(_free(21_000 + base + step) for step in range(1, 28)):
-            return {"bank": base, "lab": base + 20}
+def _reserve() -> tuple[socket.socket, dict[str, int]]:
+    """Port offsets for two engines, below the ephemeral range, ours for as long as the socket stays open.
+
+    No engine uses port 21000 itself, so whoever holds it (plus the offset) holds the forty ports above.
+    """
+    slots = list(range(1_000, 11_700, 40))
+    random.shuffle(slots)
+    for base in slots:
+        lock = socket.socket()
+        try:
+            lock.bind(("127.0.0.1", 21_000 + base))
+            if all(_free(21_000 + base + step) for step in range(1, 30)):
+                return lock, {"bank": base, "lab": base + 20}
+        except OSError:
+            pass
+        lock.close()
     raise RuntimeError("no free ports")
 
 
