@@ -24,7 +24,7 @@ from .errors import EngineError, code_of, from_peer
 # Exactly the classes the recipes' results consist of. Plain containers, numbers, text and bytes need no entry.
 ALLOWED: dict[str, frozenset[str]] = {
     "numpy": frozenset({"ndarray", "dtype"}),
-    "numpy.core.multiarray": frozenset({"_reconstruct", "scalar"}),
+    "numpy.core.multiarray": frozenset({"_reconstruct"}),
     "numpy.core.numeric": frozenset({"_frombuffer"}),
     "heu.numpy": frozenset({"CiphertextArray"}),
     "heu.phe": frozenset({"PublicKey"}),
