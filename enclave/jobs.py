@@ -175,10 +175,12 @@ class Job:
         return self.ticket["parties"][self.party]["columns"]
 
     def _table(self, ids: frozenset[str] | None = None) -> bytes:
-        """The admitted rows and the ticket's columns as Parquet; at the bank with label and split."""
+        """The admitted rows and the ticket's columns as Parquet, with the as-of date; at the bank label and split."""
         columns = [column["name"] for column in self._columns()]
+        dataset = self.ticket["dataset"]
+        if dataset["as_of"]:
+            columns.append(dataset["as_of"])
         if self.party == "bank":
-            dataset = self.ticket["dataset"]
             columns.append(dataset["label"])
             if "column" in dataset["split"]:
                 columns.append(dataset["split"]["column"])

@@ -11,7 +11,7 @@ import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 import numpy as np
 import pyarrow as pa
@@ -44,10 +44,11 @@ _CLASSES = (
 
 
 class Column(TypedDict):
-    """One model input."""
+    """One model input. `unit` is given for dates only, where the contract names an as-of date to count from."""
 
     name: str
     kind: Kind
+    unit: NotRequired[Literal["days_after_as_of"]]
 
 
 @dataclass
@@ -309,6 +310,7 @@ def _type_columns(raw: pa.Table, reading: Reading) -> None:
         noted = reading.faults[before:]
         reading.faults[before:] = [replace(fault, code="label_not_binary") for fault in noted]
     columns: list[Column] = []
+    as_of = typed.get(contract.as_of or "")
     excluded = contract.excluded(side)
     for name in raw.column_names:
         if name in excluded:
@@ -318,8 +320,11 @@ def _type_columns(raw: pa.Table, reading: Reading) -> None:
             reading.fault("column_empty", name, side=side)
             continue
         kind: Kind = "categorical" if name in spec.categorical or _is_plainly_categorical(cells) else "numeric"
+        column = Column(name=name, kind=kind)
         if pa.types.is_date(cells.type) or pa.types.is_timestamp(cells.type):
-            values = _as_days(cells, typed.get(contract.as_of or ""))
+            values = _as_days(cells, as_of)
+            if as_of is not None:
+                column["unit"] = "days_after_as_of"
         elif kind == "categorical":
             values, usable = _as_text(cells)
             if not usable:
@@ -333,7 +338,7 @@ def _type_columns(raw: pa.Table, reading: Reading) -> None:
                 reading.fault("column_empty", name, side=side)
                 continue
         typed[name] = values
-        columns.append(Column(name=name, kind=kind))
+        columns.append(column)
     if not columns and not any(fault.code != "label_in_lab" for fault in reading.faults):
         reading.fault("no_columns", side=side)
     reading.columns = tuple(columns)

@@ -44,8 +44,9 @@ class UnknownColumn(ValueError):
 class Side:
     """A table that passed every rule one owner can check alone.
 
-    `data` has the id (string) first, then the model columns (float64 or string; null = missing) and, at the
-    bank, the label (int64 0/1) and the split (string) where there is one. Ignored columns are not in memory.
+    `data` has the id (string) first, then the model columns (float64 or string; null = missing), the as-of date
+    (date32) where the contract names one and, at the bank, the label (int64 0/1) and the split (string) where there
+    is one. Ignored columns are not in memory.
     """
 
     side: SideName
@@ -109,6 +110,8 @@ def load_side(folder: Path | str, side: SideName, party: str | None = None, *, t
         raise DataRefused(reading.faults)
     kept = [contract.id, *(column["name"] for column in reading.columns)]
     data = reading.data
+    if contract.as_of:
+        kept.append(contract.as_of)
     if side == "bank":
         kept.append(contract.bank.label)
         at = data.column_names.index(contract.bank.label)
@@ -122,7 +125,7 @@ def select(side: Side, ids: Collection[str], columns: Sequence[str]) -> bytes:
     """A Parquet file with the id and the named columns of exactly those rows whose id is in `ids`.
 
     Ids that the table does not hold are passed over. Rows keep the table's order; `columns` may name model
-    columns and, at the bank, the label and the split. Raises UnknownColumn.
+    columns, the as-of date and, at the bank, the label and the split. Raises UnknownColumn.
     """
     offered = set(side.offered)
     for name in columns:

@@ -1,7 +1,7 @@
 """When a column looks like a leak: thresholds and wording, shared by every place that screens.
 
 Owns the judgement, not the measuring: `models.leaks` measures in plaintext, the engine's label-by-bin screen measures
-under encryption, and both ask here. Standard library only (Python 3.10 runs it too).
+under encryption, and both ask here. It imports the standard library only (Python 3.10 runs it too).
 
 The thresholds rest on clean credit data, where the strongest honest column alone reached AUC .77 (a profit ratio
 against bankruptcy), while fields rewritten after the outcome started at .97.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["EXCLUDE", "WARN", "judge"]
+__all__ = ["EXCLUDE", "WARN", "judge", "judge_screened", "late_share"]
 
 EXCLUDE, WARN = "exclude", "warn"
 AUC_EXCLUDE = 0.90  # nothing known before a loan ranks its outcome like this alone
@@ -106,3 +106,17 @@ def judge(
     if rest_auc is not None:
         record["rest_auc"] = round(rest_auc, 4)
     return record
+
+
+def judge_screened(row: dict[str, Any]) -> dict[str, Any] | None:
+    """`judge` on one row of the engine's encrypted screen: {"party", "column", "auc", "missing_auc", "late_dates"}."""
+    # The AUC of a yes/no column is one half plus half the difference in its share between bads and goods.
+    gap = 2 * (float(row["missing_auc"]) - 0.5)
+    late = float(row.get("late_dates", 0.0))
+    return judge(row["party"], row["column"], float(row["auc"]), missing_gap=gap, late_dates=late)
+
+
+def late_share(days: Any) -> float:
+    """Share of a numpy array of days after as_of (NaN = missing) that lie after it; 0 when all are missing."""
+    known = days[days == days]
+    return float((known > 0).mean()) if len(known) else 0.0

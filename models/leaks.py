@@ -7,7 +7,6 @@ outcome. Judgement is in leak_rules. It never drops a column itself and returns 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,44 +16,37 @@ import pandas as pd
 
 from models.binning import level_text
 from models.evaluation import auc
-from models.leak_rules import AUC_FLOOR, AUC_OVER_REST, EXCLUDE, judge
+from models.leak_rules import AUC_FLOOR, AUC_OVER_REST, EXCLUDE, judge, late_share
 from models.learners.base import Column
 
-__all__ = ["as_dates", "scan"]
+__all__ = ["scan"]
 
 FOLDS = 3
 UNITS = (12, 10, 5)  # years in months, then round figures
-DATE = re.compile(r"\d{4}[-/]\d{1,2}[-/]\d{1,2}")
 
 
-def scan(X: pd.DataFrame, y: np.ndarray, columns: Sequence[Column], as_of: Any = None) -> list[dict[str, Any]]:
+def scan(X: pd.DataFrame, y: np.ndarray, columns: Sequence[Column]) -> list[dict[str, Any]]:
     """Leak records, worst first: [{party, column, severity, reason, reason_zh, auc, missing_gap, rest_auc?}].
 
-    X has one column per `Column.key` (numbers, text or dates); y is 0/1 over the same rows; as_of, if given, holds
-    the date at which each row's features were known. Needs both classes; 100 rows or fewer return nothing.
+    X has one column per `Column.key` (numbers or text); y is 0/1 over the same rows. Needs both classes; 100 rows or
+    fewer return nothing.
     """
     y = np.asarray(y, dtype=np.float64)
     if len(y) <= 100 or y.min() == y.max():
         return []
     folds = np.random.default_rng(0).integers(0, FOLDS, len(y))
-    known = None if as_of is None else as_dates(pd.Series(np.asarray(as_of)))
     matrices: dict[str, tuple[np.ndarray, str]] = {}
     measured: dict[Column, dict[str, Any]] = {}
     for column in columns:
-        series = X[column.key].reset_index(drop=True)
-        dates = as_dates(series)
-        late = 0.0
-        if dates is not None and known is not None:
-            late = float((dates.to_numpy() > known.to_numpy()).sum() / max(int(dates.notna().sum()), 1))
-        values, kind = _values(series, dates, column.kind)
+        values, kind = _values(X[column.key], column.kind)
         matrices[column.key] = values, kind
         missing = np.isnan(values)
         measured[column] = {
             "auc": _cv_auc(_with_regularity(values) if kind == "numeric" else values[:, None], y, folds, kind),
             "missing_gap": float(missing[y == 1].mean() - missing[y == 0].mean()),
-            "regularity": _regularity(values, y) if kind == "numeric" and dates is None else None,
+            "regularity": _regularity(values, y) if kind == "numeric" and not column.dated else None,
             "level": _extreme_level(values, y) if kind == "categorical" else None,
-            "late_dates": late,
+            "late_dates": late_share(values) if column.dated else 0.0,
         }
     certain = {c.key for c, m in measured.items() if (judge(c.party, c.name, **m) or {}).get("severity") == EXCLUDE}
     records = []
@@ -72,28 +64,8 @@ def scan(X: pd.DataFrame, y: np.ndarray, columns: Sequence[Column], as_of: Any =
     return sorted(records, key=lambda r: (r["severity"] != EXCLUDE, -r["auc"], r["party"], r["column"]))
 
 
-def as_dates(series: pd.Series) -> pd.Series | None:
-    """The column as timestamps when it holds dates (or date texts in at least 95 % of its values), else None."""
-    if pd.api.types.is_datetime64_any_dtype(series):
-        return series.dt.tz_localize(None) if series.dt.tz is not None else series
-    if pd.api.types.is_numeric_dtype(series) or pd.api.types.is_bool_dtype(series):
-        return None
-    present = series.dropna()
-    if present.empty:
-        return None
-    texts = present.astype(str)
-    if texts.map(lambda text: bool(DATE.match(text))).mean() < 0.95:
-        return None
-    return pd.to_datetime(
-        series.where(series.isna(), series.astype(str)), errors="coerce", format="mixed", utc=True
-    ).dt.tz_localize(None)
-
-
-def _values(series: pd.Series, dates: pd.Series | None, kind: str) -> tuple[np.ndarray, str]:
+def _values(series: pd.Series, kind: str) -> tuple[np.ndarray, str]:
     """Numbers for LightGBM (NaN = missing) and how to read them."""
-    if dates is not None:
-        days = (dates - pd.Timestamp("2000-01-01")).dt.days
-        return days.to_numpy(dtype=np.float64, na_value=np.nan), "numeric"
     if kind == "numeric":
         return pd.to_numeric(series, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan), "numeric"
     position, distinct = pd.factorize(series.to_numpy(), use_na_sentinel=True)

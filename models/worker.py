@@ -81,9 +81,7 @@ def leak_scan(channel: Channel, task: dict[str, Any], inputs: Path) -> dict[str,
         table = read_parquet(str(inputs / "table.parquet"), "table.parquet")
         sample = join(table, None, ticket, columns).without(phase.exclude)
         train = ~sample.rows(TEST)
-        known = _as_of(table, ticket)
-        dates = [known[enterprise] for enterprise in sample.ids[train]] if known else None
-        leaks = scan(sample.X.loc[train], sample.y[train], columns, dates)
+        leaks = scan(sample.X.loc[train], sample.y[train], columns)
         channel.output("leaks.json", _json(leaks))
     return {"rows": len(sample), "leaks": len(leaks)}
 
@@ -94,15 +92,18 @@ def bank_evaluate(channel: Channel, task: dict[str, Any], inputs: Path) -> dict[
 
     from models import training
     from models.formats import validate
+    from models.leak_rules import judge_screened
     from models.learners import columns_of
     from models.recipes import resolve
     from models.sample import Sample, join, read_parquet
 
     ticket = task["ticket"]
     recipe = resolve(ticket["recipe"], "federated")
-    leaks = [*task.get("leaks", ()), *_judged(task.get("screen", ()))]
+    screened = (judge_screened(row) for row in task.get("screen", ()))
+    leaks = [*task.get("leaks", ()), *(record for record in screened if record)]
+    kept, left_out = training.kept_columns(columns_of(ticket), leaks, ticket["leaks"])
     bank = [column for column in columns_of(ticket) if column.party == "bank"]
-    columns, left_out = training.kept_columns(bank, task.get("leaks", ()), ticket["leaks"])
+    columns = [column for column in kept if column.party == "bank"]
     with channel.phase("evaluate") as phase:
         own = join(read_parquet(str(inputs / "table.parquet"), "table.parquet"), None, ticket, bank)
         scores = read_parquet(str(inputs / "scores.parquet"), "scores.parquet").to_pandas()
@@ -147,15 +148,14 @@ def zone_train(channel: Channel, task: dict[str, Any], inputs: Path) -> dict[str
         bank = read_parquet(_unseal(inputs / "bank.sealed", task, ticket), "bank.sealed")
         lab = read_parquet(str(inputs / "lab.parquet"), "lab.parquet")
         sample = join(bank, lab, ticket, every).without(phase.exclude)
-        known = _as_of(bank, ticket)
+        _same_dates(bank, lab, ticket)
         del bank, lab
         sample.require_outcomes()
         common = len(sample)
     with channel.phase("screen") as phase:
         sample = sample.without(phase.exclude)
         train = ~sample.rows(TEST)
-        dates = [known[enterprise] for enterprise in sample.ids[train]] if known else None
-        leaks = scan(sample.X.loc[train], sample.y[train], every, dates)
+        leaks = scan(sample.X.loc[train], sample.y[train], every)
         columns, left_out = training.kept_columns(every, leaks, ticket["leaks"])
     with channel.phase("fit") as phase:
         sample = sample.without(phase.exclude)
@@ -214,26 +214,29 @@ def _unseal(path: Path, task: dict[str, Any], ticket: dict[str, Any]) -> bytes:
         ) from None
 
 
-def _as_of(table: Any, ticket: dict[str, Any]) -> dict[str, Any]:
-    """id → date at which the features were known; empty when the table carries no such column."""
-    name = ticket["dataset"].get("as_of")
-    if name not in table.column_names:
-        return {}
-    ids = (str(value) for value in table.column(ticket["dataset"]["id"]).to_pylist())
-    return dict(zip(ids, table.column(name).to_pylist(), strict=True))
+def _same_dates(bank: Any, lab: Any, ticket: dict[str, Any]) -> None:
+    """Both tables must know an enterprise at the same date: a later one at the lab would see the loan's future."""
+    from models.sample import TaskError
 
-
-def _judged(screen: Any) -> list[dict[str, Any]]:
-    """Leak records from the engine's label-by-bin screen of the lab's columns."""
-    from models.leak_rules import judge
-
-    found = []
-    for entry in screen:
-        gap = 2 * (float(entry.get("missing_auc", 0.5)) - 0.5)
-        record = judge(entry["party"], entry["column"], float(entry["auc"]), missing_gap=gap)
-        if record:
-            found.append(record)
-    return found
+    name, key = ticket["dataset"].get("as_of"), ticket["dataset"]["id"]
+    if not name:
+        return
+    for party, table in (("bank", bank), ("lab", lab)):
+        if name not in table.column_names:
+            raise TaskError(
+                "as_of_missing", f"the {party}'s rows lack the column {name!r}", f"{party} 的数据缺少列 {name!r}"
+            )
+    at_bank, at_lab = (
+        dict(zip(table.column(key).to_pylist(), table.column(name).to_pylist(), strict=True)) for table in (bank, lab)
+    )
+    common = at_bank.keys() & at_lab.keys()
+    if differing := sum(at_bank[enterprise] != at_lab[enterprise] for enterprise in common):
+        raise TaskError(
+            "as_of_differs",
+            f"{name}: {differing} of {len(common)} common enterprises carry different dates in the two tables; draw "
+            "the lab's features as of the bank's dates",
+            f"{name}：{len(common)} 家共有企业中有 {differing} 家双方日期不同；请按银行的时点重新抽取公共信用特征",
+        )
 
 
 def _part_importance(part: dict[str, Any], sample: Any, joint: Any) -> list[dict[str, Any]]:

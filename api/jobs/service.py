@@ -104,7 +104,11 @@ def _party_node(unit: Unit, kind: str, wanted: str, dataset: str) -> tuple[nodes
 
 
 def _columns(kind: str, entry: dict[str, Any], wanted: list[str] | None) -> list[dict[str, str]]:
-    declared = {column["name"]: {"name": column["name"], "kind": column["kind"]} for column in entry["columns"]}
+    known = ("name", "kind", "unit")
+    declared = {
+        column["name"]: {key: column[key] for key in known if column.get(key) is not None}
+        for column in entry["columns"]
+    }
     if wanted is None:
         return list(declared.values())
     if unknown := [name for name in wanted if name not in declared]:
@@ -127,6 +131,14 @@ def _ticket_fields(unit: Unit, job_id: str, body: JobIn, issued_at: datetime, se
             f"dataset {body.dataset!r}: the bank's id column is {bank_data['id']!r}, the lab's {lab_data['id']!r}",
             f"数据集 {body.dataset!r}：双方标识列不一致（{bank_data['id']!r} 与 {lab_data['id']!r}）",
             code="id_columns_differ",
+        )
+    if bank_data.get("as_of") != lab_data.get("as_of"):
+        raise Invalid(
+            f"dataset {body.dataset!r}: the bank's as-of column is {bank_data.get('as_of')!r}, the lab's "
+            f"{lab_data.get('as_of')!r}; both dataset.toml files must name the same one, or neither",
+            f"数据集 {body.dataset!r}：双方取数时点列不一致"
+            f"（{bank_data.get('as_of')!r} 与 {lab_data.get('as_of')!r}）；双方 dataset.toml 须声明同一列，或都不声明",
+            code="as_of_columns_differ",
         )
     if not bank_data.get("label"):
         raise Invalid(

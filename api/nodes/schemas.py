@@ -16,6 +16,7 @@ ZoneKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]{43}=$")]
 class ColumnIn(Body):
     name: Text
     kind: Literal["numeric", "categorical"]
+    unit: Literal["days_after_as_of"] | None = None
 
 
 class DatasetIn(Body):

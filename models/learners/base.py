@@ -20,11 +20,15 @@ __all__ = ["Column", "Learner", "columns_of", "used_inputs"]
 
 @dataclass(frozen=True, order=True)
 class Column:
-    """One input: whose it is, its name in that owner's table, "numeric" or "categorical"."""
+    """One input: whose it is, its name in that owner's table, "numeric" or "categorical".
+
+    dated: the numbers are days after the date at which the row's features were known.
+    """
 
     party: str
     name: str
     kind: str
+    dated: bool = False
 
     @property
     def key(self) -> str:
@@ -58,7 +62,7 @@ def columns_of(ticket: dict[str, Any], exclude: Iterable[tuple[str, str]] = ()) 
     """The columns a ticket lists, bank first, without the (party, name) pairs in `exclude`."""
     dropped = set(exclude)
     return [
-        Column(party, column["name"], column["kind"])
+        Column(party, column["name"], column["kind"], column.get("unit") == "days_after_as_of")
         for party in PARTIES
         for column in ticket["parties"][party]["columns"]
         if (party, column["name"]) not in dropped

@@ -23,6 +23,9 @@ from models.learners.lightgbm_text import NativeModel
 __all__ = ["Boosting"]
 
 
+LEVELS_PER_SPLIT = 8
+
+
 class Boosting(ClassifierMixin, BaseEstimator):
     """Binary gradient boosting over numeric and categorical columns of both parties.
 
@@ -161,6 +164,8 @@ class Boosting(ClassifierMixin, BaseEstimator):
             "max_bin": self.bins,
             "lambda_l2": self.l2,
             "feature_fraction": self.colsample,
+            # A split that names dozens of levels learns them by heart, and no reason code could be read from it.
+            "max_cat_threshold": LEVELS_PER_SPLIT,
             "min_data_in_leaf": self.min_leaf,
             # LightGBM estimates leaf sizes from Hessians, so min_data_in_leaf alone lets far smaller leaves pass when
             # the label is rare. A row's Hessian p(1 − p) is at most 1/4: this sum cannot be reached by fewer rows.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 
 import pyarrow as pa
@@ -48,6 +49,12 @@ def test_selection_holds_exactly_the_named_rows_and_columns(pair: Pair) -> None:
     assert table.schema.field("bad").type == pa.int64()
 
 
+def test_the_as_of_date_can_be_selected(pair: Pair) -> None:
+    first = pair.lab[0]
+    table = read(select(load_side(pair.write(), "lab"), {first["ent_id"]}, ["as_of"]))
+    assert table.to_pylist() == [{"ent_id": first["ent_id"], "as_of": dt.date.fromisoformat(first["as_of"])}]
+
+
 def test_a_row_that_was_not_selected_leaves_no_trace_in_the_file(pair: Pair) -> None:
     content = select(load_side(pair.write(), "bank"), {"E00003"}, ["product"])
     assert b"E00003" in content
@@ -56,7 +63,7 @@ def test_a_row_that_was_not_selected_leaves_no_trace_in_the_file(pair: Pair) -> 
     assert b"loan_nr" not in content
 
 
-@pytest.mark.parametrize("name", ["loan_nr", "owner", "as_of", "nothing"])
+@pytest.mark.parametrize("name", ["loan_nr", "owner", "nothing"])
 def test_selection_of_a_column_that_is_not_offered_is_refused(pair: Pair, name: str) -> None:
     with pytest.raises(UnknownColumn, match=name):
         select(load_side(pair.write(), "bank"), {"E00003"}, [name])

@@ -333,7 +333,7 @@ def test_a_column_of_dates_counts_days_after_as_of(pair: Pair) -> None:
     )
     assert check_pair(pair.write_parquet("lab", table)) == []
     side = load_side(pair.folder, "lab")
-    assert {"name": "opened", "kind": "numeric"} in side.columns
+    assert {"name": "opened", "kind": "numeric", "unit": "days_after_as_of"} in side.columns
     assert side.data.column("opened").to_pylist()[:4] == [None, 1.0, 2.0, 3.0]
 
 

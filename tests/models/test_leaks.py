@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from models.leak_rules import judge
-from models.leaks import as_dates, scan
+from models.leak_rules import judge, judge_screened, late_share
+from models.leaks import scan
 from models.learners import Column, columns_of
 from models.roles import TEST
 from models.sample import join, read_parquet
@@ -44,19 +44,28 @@ def leaky():
     return bank.merge(pd.read_parquet(root / "bank_quarantined_leaks.parquet"), on="ent_id")
 
 
-def scanned(frame, as_of=None, dates="as they are"):
-    columns = [Column("bank", name, kind) for name, kind in LEAKS.items()]
+def scanned(frame, dated=False):
+    """The scan of a bank table that carries the leaks; dates stand as days after the as-of date."""
+    dates = {name for name in LEAKS if name.endswith("_date")}
+    columns = [
+        Column("bank", name, "numeric" if name in dates else kind, dated and name in dates)
+        for name, kind in LEAKS.items()
+    ]
     columns += [Column("bank", c, "numeric") for c in ("gross_approved_usd", "guarantee_ratio", "lender_out_of_state")]
-    X = pd.DataFrame({column.key: frame[column.name] for column in columns})
-    if dates == "as text":
-        for key in ("bank.chargeoff_date", "bank.disbursement_date"):
-            X[key] = X[key].dt.strftime("%Y-%m-%d")
-    return {leak["column"]: leak for leak in scan(X, frame["charged_off"].to_numpy(), columns, as_of)}
+    known = pd.to_datetime(frame["as_of"])
+    X = pd.DataFrame(
+        {
+            column.key: (frame[column.name] - known).dt.days.astype("Float64")
+            if column.name in dates
+            else frame[column.name]
+            for column in columns
+        }
+    )
+    return {leak["column"]: leak for leak in scan(X, frame["charged_off"].to_numpy(), columns)}
 
 
-@pytest.mark.parametrize("dates", ["as they are", "as text"])
-def test_the_quarantined_columns_are_flagged(leaky, dates):
-    found = scanned(leaky, dates=dates)
+def test_the_quarantined_columns_are_flagged(leaky):
+    found = scanned(leaky)
     for name in ("term_months_recorded", "chargeoff_date", "chargeoff_principal_usd"):
         assert found[name]["severity"] == "exclude"
     assert found["revolving_code"]["severity"] == "warn"
@@ -65,9 +74,8 @@ def test_the_quarantined_columns_are_flagged(leaky, dates):
     assert not {"gross_approved_usd", "guarantee_ratio", "lender_out_of_state"} & set(found)
 
 
-@pytest.mark.parametrize("dates", ["as they are", "as text"])
-def test_dates_after_the_features_were_known_are_excluded(leaky, dates):
-    found = scanned(leaky, as_of=leaky["as_of"], dates=dates)
+def test_dates_after_the_features_were_known_are_excluded(leaky):
+    found = scanned(leaky, dated=True)
     assert found["disbursement_date"]["severity"] == "exclude"
     assert "after the date" in found["disbursement_date"]["reason"]
 
@@ -142,12 +150,11 @@ def test_few_rows_or_one_class_give_no_judgement():
     assert one(np.arange(500.0), np.zeros(500, dtype=int)) == []
 
 
-def test_only_dates_are_read_as_dates():
-    assert as_dates(pd.Series(["2005-01-31", None, "2006-02-01 00:00:00"])).notna().tolist() == [True, False, True]
-    assert as_dates(pd.Series(["CA", "TX"])) is None
-    assert as_dates(pd.Series([20050131, 20060201])) is None
-    assert as_dates(pd.Series([None, None], dtype=object)) is None
-    assert as_dates(pd.Series(pd.to_datetime(["2005-01-31"], utc=True))).dt.tz is None
+@pytest.mark.parametrize(
+    ("days", "share"), [([-3.0, 0.0, 4.0, np.nan], 1 / 3), ([np.nan, np.nan], 0.0), ([-1.0, 0.0], 0.0)]
+)
+def test_late_dates_are_counted_among_those_that_are_known(days, share):
+    assert late_share(np.array(days)) == pytest.approx(share)
 
 
 def test_the_engines_screen_is_judged_by_the_same_rules():
@@ -155,3 +162,10 @@ def test_the_engines_screen_is_judged_by_the_same_rules():
     assert judge("lab", "c", auc=0.7) is None
     assert judge("lab", "c", auc=0.7, missing_gap=0.7)["severity"] == "exclude"
     assert judge("lab", "c", auc=0.7, rest_auc=0.66)["severity"] == "warn"
+
+
+def test_the_screen_excludes_late_dates_and_one_sided_gaps_too():
+    row = {"party": "lab", "column": "c", "auc": 0.55, "missing_auc": 0.5}
+    assert judge_screened(row) is None
+    assert judge_screened({**row, "late_dates": 0.2})["severity"] == "exclude"
+    assert judge_screened({**row, "missing_auc": 0.85})["severity"] == "exclude"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime as dt
 import io
 import json
 import os
@@ -12,6 +13,8 @@ import threading
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from consent.ticket import ticket_digest
@@ -140,6 +143,21 @@ def test_a_withdrawal_after_the_fit_has_the_models_fitted_again(tmp_path):
         assert code == 0
         models.append(json.loads(node.outputs["model.json"])["trees"])
     assert models[0] == models[1]
+
+
+@pytest.mark.parametrize("shift", [1, -1])
+def test_a_lab_table_of_another_date_is_refused(tmp_path, shift):
+    lab = pq.read_table(io.BytesIO(parquet("sba_2003_2006", "lab")))
+    place, days = lab.column_names.index("as_of"), lab.column("as_of").to_pylist()
+    days[: len(days) // 2] = [day + dt.timedelta(days=shift) for day in days[: len(days) // 2]]
+    sink = io.BytesIO()
+    pq.write_table(lab.set_column(place, "as_of", pa.array(days, pa.date32())), sink)
+    code, node, _ = zone(tmp_path, "sba_2003_2006", lab=sink.getvalue())
+    assert code == 1
+    error = node.of("error")[0]
+    assert error["code"] == "as_of_differs"
+    assert "of 13600 common enterprises carry different dates" in error["message"]
+    assert node.outputs == {}
 
 
 def test_a_stop_of_the_node_ends_the_worker_quietly(tmp_path):
@@ -326,7 +344,10 @@ def test_the_banks_evaluation_leaves_out_who_withdrew_and_what_leaks(sba_zone, t
     assert code == 0, node.of("error")
     result = json.loads(node.outputs["evaluation.json"])
     assert result["cohort"]["intersection"] == 13_600 - 400
-    assert result["excluded_columns"] == [{"party": "bank", "column": "guarantee_ratio"}]
+    assert result["excluded_columns"] == [
+        {"party": "bank", "column": "guarantee_ratio"},
+        {"party": "lab", "column": "state"},
+    ]
     assert {(leak["party"], leak["column"], leak["severity"]) for leak in result["leaks"]} == {
         ("bank", "guarantee_ratio", "exclude"),
         ("lab", "state", "exclude"),

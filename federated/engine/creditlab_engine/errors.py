@@ -43,6 +43,11 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "the two parties hold different sets of enterprises for this phase; their consent feeds differ",
         "双方在本阶段的企业集合不一致；双方的授权信息不同步",
     ),
+    "as_of_differs": (
+        "common enterprises carry different as-of dates in the two tables; draw the lab's features as of the bank's "
+        "dates",
+        "部分共有企业在双方数据中的取数时点不同；请按银行的时点重新抽取公共信用特征",
+    ),
     "message_refused": (
         "the peer sent a message this engine refuses to load",
         "对方发来的消息未通过安全检查，已拒绝加载",

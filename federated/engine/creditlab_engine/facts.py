@@ -32,6 +32,21 @@ _COMMON = [
         "公共信用方每一列各分箱的好坏样本数，不含分箱边界或类别名称",
     ),
 ]
+_DATED = _told(
+    "bank",
+    "for each of the lab's columns that holds dates, the share that lies after the as-of date",
+    "公共信用方每个日期列中晚于取数时点的占比",
+)
+_SAME_DATES = _told(
+    "both",
+    "whether all common enterprises carry the same as-of dates, not the dates",
+    "共有企业的取数时点是否全部一致，不含具体日期",
+)
+_EXCLUDED = _told(
+    "lab",
+    "which of its own columns look like near-certain leaks of the outcome and were left out",
+    "本方哪些列疑似几乎必然泄漏结果而被剔除",
+)
 _BOOSTING = [
     _told(
         "bank",
@@ -101,7 +116,10 @@ def protocol(ticket: dict[str, Any]) -> dict[str, Any]:
         },
         "trust": trust[0],
         "trust_zh": trust[1],
-        "revealed": _COMMON + (_BOOSTING if boosting else _LOGISTIC),
+        "revealed": _COMMON
+        + ([_SAME_DATES, _DATED] if ticket["dataset"].get("as_of") else [])
+        + ([_EXCLUDED] if ticket["leaks"] == "exclude" else [])
+        + (_BOOSTING if boosting else _LOGISTIC),
     }
     if not boosting:
         english, chinese = _TRUST[settings["spu"]]

@@ -95,6 +95,8 @@ class Job:
         common = intersect(self.session, list(self.table.ids))
         self.table = self.table.aligned(common)
         self.session.same_cohort(self.table.ids)
+        if self.table.as_of is not None:
+            self.session.same_dates(self.table.as_of)
         self.role = self._roles()
         return len(common)
 
@@ -124,9 +126,19 @@ class Job:
     def _screen(self) -> None:
         lab, rows = self.party == "lab", self.table.take(self.fit)
         binned = screen.bin_columns(rows.columns, rows.kinds, screen.SCREEN_BINS) if lab else None
+        _, late = self.session.both(screen.late_dates(rows.columns, rows.dated) if lab else {})
         counts = screen.label_counts(self.session, self.cipher, rows.label, binned)
+        certain: list[str] = []
         if counts is not None:
-            self.channel.output("screen.json", json.dumps(screen.report(counts)).encode())
+            found = screen.report(counts, late)
+            certain = screen.near_certain(found)
+            self.channel.output("screen.json", json.dumps(found).encode())
+        if self.ticket["leaks"] != "exclude":
+            return
+        certain, _ = self.session.both(certain)
+        if lab:
+            self.table = self.table.dropping(certain)
+        self.session.agree(EngineError("no_columns", "lab") if lab and not self.table.columns else None)
 
     def _fit(self, name: str) -> Any:
         joint = name == "fit_joint"

@@ -1,18 +1,20 @@
 """How strongly each of the lab's columns goes with the bank's label, alone: the screen before training.
 
 Owns the exchange: labels of the fit rows encrypted at the bank, added up by bin at the lab, decrypted at the bank. The
-bank learns goods and bads per bin of each column (bins without their borders or levels); the lab learns nothing.
+bank learns goods and bads per bin of each column (bins without their borders or levels); the lab learns nothing but,
+where the ticket excludes leaks, the names of its columns that are near-certain ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from models.binning import assign, auc_from_counts, bin_count, fit_recipe_bins, iv
+from models.leak_rules import EXCLUDE, judge_screened, late_share
 
 from .cipher import Cipher
 from .session import Session
@@ -74,8 +76,13 @@ def label_counts(
     return session.keep(session.bank, session.bank(open_sums)(answer.to(session.bank)))
 
 
-def report(counts: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> list[dict[str, Any]]:
-    """The screen's rows: univariate AUC, information value and the AUC of being missing."""
+def late_dates(columns: Mapping[str, np.ndarray], dated: Collection[str]) -> dict[str, float]:
+    """Share of dates after as_of in each of the lab's columns of dates; no label is needed for it."""
+    return {name: round(late_share(columns[name]), 4) for name in columns if name in dated}
+
+
+def report(counts: Mapping[str, tuple[np.ndarray, np.ndarray]], late: Mapping[str, float]) -> list[dict[str, Any]]:
+    """The screen's rows: univariate AUC, information value, the AUC of being missing, the share of late dates."""
     rows = []
     for name, (goods, bads) in counts.items():
         present = np.array([goods[:-1].sum(), goods[-1]]), np.array([bads[:-1].sum(), bads[-1]])
@@ -86,6 +93,13 @@ def report(counts: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> list[dict[str
                 "auc": round(auc_from_counts(goods, bads), 6),
                 "iv": round(iv(goods, bads), 6),
                 "missing_auc": round(auc_from_counts(*present), 6),
+                "late_dates": late.get(name, 0.0),
             }
         )
     return rows
+
+
+def near_certain(rows: list[dict[str, Any]]) -> list[str]:
+    """Columns of a screen report that no model may learn from: they as good as state the outcome."""
+    judged = [judge_screened(row) for row in rows]
+    return [record["column"] for record in judged if record and record["severity"] == EXCLUDE]

@@ -98,6 +98,13 @@ class Session:
         if bank != lab:
             raise EngineError("cohort_mismatch")
 
+    def same_dates(self, as_of: Sequence[str]) -> None:
+        """Aligned rows must carry the same date at both parties; a digest tells that they do, and no date."""
+        digest = hashlib.sha256("\n".join(as_of).encode()).hexdigest()
+        bank, lab = self.both(digest)
+        if bank != lab:
+            raise EngineError("as_of_differs")
+
     def close(self) -> None:
         devices.shutdown(barrier_on_shutdown=True)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,13 +22,16 @@ from .errors import EngineError
 @dataclass
 class Table:
     """`ids` (text), `columns` name → array of the same length, `kinds` name → numeric|categorical; the bank's own
-    table has `label` (0/1) and, when the ticket splits by a column, `split`."""
+    table has `label` (0/1) and, when the ticket splits by a column, `split`. `as_of` holds the date of each row as text
+    where the ticket names such a column; `dated` the columns that count days after it."""
 
     ids: np.ndarray
     columns: dict[str, np.ndarray]
     kinds: dict[str, str]
     label: np.ndarray | None = None
     split: np.ndarray | None = None
+    as_of: np.ndarray | None = None
+    dated: frozenset[str] = frozenset()
 
     def take(self, rows: np.ndarray) -> Table:
         """The given rows (positions or mask) as a new table."""
@@ -38,6 +41,17 @@ class Table:
             self.kinds,
             None if self.label is None else self.label[rows],
             None if self.split is None else self.split[rows],
+            None if self.as_of is None else self.as_of[rows],
+            self.dated,
+        )
+
+    def dropping(self, names: Collection[str]) -> Table:
+        """The table without these columns; names that it does not hold are of no concern."""
+        left = [name for name in self.columns if name not in names]
+        return replace(
+            self,
+            columns={name: self.columns[name] for name in left},
+            kinds={name: self.kinds[name] for name in left},
         )
 
     def without(self, ids: Collection[str]) -> Table:
@@ -62,6 +76,8 @@ def load(folder: str, ticket: dict[str, Any], party: str, exclude_columns: Colle
         raise EngineError("no_columns", party)
     split_column = dataset["split"].get("column") if party == "bank" else None
     wanted = [dataset["id"], *(column["name"] for column in declared)]
+    if dataset.get("as_of"):
+        wanted.append(dataset["as_of"])
     if party == "bank":
         wanted += [dataset["label"]] + ([split_column] if split_column else [])
     present = set(parquet.read_schema(path).names)
@@ -89,7 +105,9 @@ def load(folder: str, ticket: dict[str, Any], party: str, exclude_columns: Colle
                 ) from None
         columns[name] = values
     kinds = {column["name"]: column["kind"] for column in declared}
-    table = Table(ids, columns, kinds)
+    dated = frozenset(column["name"] for column in declared if column.get("unit") == "days_after_as_of")
+    as_of = frame[dataset["as_of"]].astype(str).to_numpy(dtype=object) if dataset.get("as_of") else None
+    table = Table(ids, columns, kinds, as_of=as_of, dated=dated)
     if party == "bank":
         label = to_numeric(frame[dataset["label"]].to_numpy())
         if not np.isin(label, (0.0, 1.0)).all():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import json
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score as auc
 
 from models import formats, scoring
 from models.binning import assign, auc_from_counts, bin_count, fit_recipe_bins
@@ -24,13 +26,24 @@ LEAVES_BEFORE_FIT_JOINT, LEAVES_BEFORE_PREDICT = 25, 10
 class Outcome:
     def __init__(self, folder: Path) -> None:
         self.tables = make_tables()
+        self.columns = {**COLUMNS, "lab": [*COLUMNS["lab"], {"name": "written_off", "kind": "numeric"}]}
+        outcome = self.tables["bank"].set_index("id")["y"].reindex(self.tables["lab"]["id"]).fillna(0)
+        self.tables["lab"]["written_off"] = outcome.to_numpy() * 3.5  # states the outcome
         self.common = sorted(set(self.tables["bank"]["id"]) & set(self.tables["lab"]["id"]))
         middle = self.common[::20][:LEAVES_BEFORE_FIT_JOINT]
         late = [value for value in self.common if value not in middle][:LEAVES_BEFORE_PREDICT]
         self.gone = {"fit_joint": middle, "predict": late}
+        # both know every enterprise at one date; the lab's "closed" holds days after it, some of them later
+        for table in self.tables.values():
+            table["as_of"] = dt.date(2024, 1, 31)
+        days = np.random.default_rng(3).integers(-400, 40, len(self.tables["lab"]))
+        self.tables["lab"]["closed"] = days.astype(float)
+        self.columns["lab"].append({"name": "closed", "kind": "numeric", "unit": "days_after_as_of"})
         split = {"column": "window", "train": "train", "test": "oot"}
         params = {"rounds": 3, "max_depth": 3, "bins": 8}
-        self.ticket = harness.ticket(COLUMNS, {"name": "boosting", "params": params}, split=split)
+        self.ticket = harness.ticket(
+            self.columns, {"name": "boosting", "params": params}, split=split, dataset__as_of="as_of"
+        )
         # The node repeats ids it has already asked to drop; that must do no harm.
         hooks = Hooks(exclude={"fit_joint": middle, "predict": [*middle, *late, "ent-nobody"]})
         self.pair = harness.Pair(
@@ -112,6 +125,19 @@ def test_excluded_columns_are_nowhere_in_the_model(done: Outcome) -> None:
     assert "headcount" not in {row["column"] for row in done.bank.json("screen.json")}
 
 
+def test_a_column_of_the_lab_that_states_the_outcome_is_screened_out_before_training(done: Outcome) -> None:
+    screened = {row["column"]: row["auc"] for row in done.bank.json("screen.json")}
+    assert screened["written_off"] > 0.99
+    assert "written_off" not in json.dumps(done.model) and "tax_arrears" in json.dumps(done.model)
+    # dates after the as-of date show without a label
+    assert next(row for row in done.bank.json("screen.json") if row["column"] == "closed")["late_dates"] > 0.05
+    assert "closed" not in json.dumps(done.model)
+    # fit_lab, too, learned without it: its score is far from perfect
+    assert 0.5 < auc(done.scores["y"], done.scores["lab_margin"]) < 0.95
+    told = [told["what"] for told in done.bank.summary["protocol"]["revealed"] if told["to"] == "lab"]
+    assert any("left out" in what for what in told)
+
+
 def test_only_the_bank_gets_scores_and_screen(done: Outcome) -> None:
     assert set(done.bank.outputs) == {"scores.parquet", "model_part.json", "screen.json"}
     assert set(done.lab.outputs) == {"model_part.json"}
@@ -121,7 +147,7 @@ def test_the_screen_equals_counting_in_clear(done: Outcome) -> None:
     bank, lab = (done.tables[party].set_index("id").loc[done.common] for party in ("bank", "lab"))
     fit = roles(done.common, bank["window"].tolist(), done.ticket) == "fit"
     label = bank["y"].to_numpy()[fit]
-    kinds = {column["name"]: column["kind"] for column in COLUMNS["lab"]}
+    kinds = {column["name"]: column["kind"] for column in done.columns["lab"]}
     for row in done.bank.json("screen.json"):
         values = lab[row["column"]].to_numpy()[fit]
         settings = {"max_bins": 10, "min_share": 0.02, "max_levels": 20, "level_share": 0.01}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import signal
 import time
@@ -187,3 +188,14 @@ def test_different_cohorts_after_a_withdrawal_stop_the_job(tmp_path: Path) -> No
 
     sides = start(tmp_path, tables, Hooks(exclude=OneSided(screen=common[:3]))).wait(END_SECONDS)
     assert codes(sides) == {"bank": "cohort_mismatch", "lab": "cohort_mismatch"}
+
+
+def test_tables_of_different_dates_are_refused_at_both_parties(tmp_path: Path) -> None:
+    tables = make_tables(300)
+    for party in tables:
+        tables[party]["as_of"] = dt.date(2024, 1, 31)
+    common = sorted(set(tables["bank"]["id"]) & set(tables["lab"]["id"]))
+    tables["lab"].loc[tables["lab"]["id"] == common[5], "as_of"] = dt.date(2024, 2, 1)
+    sides = start(tmp_path, tables, dataset__as_of="as_of").wait(END_SECONDS)
+    assert codes(sides) == {"bank": "as_of_differs", "lab": "as_of_differs"}
+    assert_nothing_said(sides["lab"], tables)
