@@ -50,7 +50,7 @@ def measure(folder: Path, params: dict[str, Any] | None = None) -> list[dict[str
                 "peak_rss_mb": max(_phase(side, "fit_joint", "peak_rss_mb") for side in sides.values()),
                 "bank_to_lab_mb": round(sides["bank"].sent_bytes / 1e6, 1),
                 "lab_to_bank_mb": round(sides["lab"].sent_bytes / 1e6, 1),
-                "auc": round(_auc(sides["bank"]), 4),
+                "auc": round(_auc(sides["bank"]), 6),
             }
         )
     lines.append(_plain(body, contract, tables))
@@ -61,8 +61,8 @@ def measure(folder: Path, params: dict[str, Any] | None = None) -> list[dict[str
             "system": "ratio",
             "dataset": contract["name"],
             "cpu_stock_to_ours": round(stock["cpu_seconds"] / ours["cpu_seconds"], 2),
-            "auc_ours_minus_stock": round(ours["auc"] - stock["auc"], 4),
-            "auc_ours_minus_plain": round(ours["auc"] - plain["auc"], 4),
+            "auc_ours_minus_stock": round(ours["auc"] - stock["auc"], 6),
+            "auc_ours_minus_plain": round(ours["auc"] - plain["auc"], 6),
         }
     )
     return lines
@@ -112,7 +112,7 @@ def _plain(body: dict[str, Any], contract: dict[str, Any], tables: dict[str, pd.
         "benchmark": "federated_boosting",
         "system": "plain",
         "rows": int(fit.sum()),
-        "auc": round(float(roc_auc_score(label[test], model.predict(design[test]))), 4),
+        "auc": round(float(roc_auc_score(label[test], model.predict(design[test]))), 6),
     }
 
 

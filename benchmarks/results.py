@@ -21,7 +21,7 @@ __all__ = ["SECTIONS", "BenchmarkFailed", "Row", "Section", "machine", "medians"
 SECTIONS = ("zone", "sgb", "psi", "end_to_end")
 FORMAT = "creditlab.benchmarks/1"
 SCHEMA_PATH = Path(__file__).with_name("results.schema.json")
-DIGITS = 4
+DIGITS = 6
 
 
 class BenchmarkFailed(Exception):

@@ -181,7 +181,13 @@ def reveals() -> str:
         ("federated", "boosting", "联邦方式，提升树 · federated boosting"),
         ("federated", "logistic", "联邦方式，逻辑回归 · federated logistic"),
     ):
-        ticket = {"mode": mode, "recipe": {"name": recipe}, "protocol": DEFAULT_PROTOCOL}
+        ticket = {
+            "mode": mode,
+            "recipe": {"name": recipe},
+            "protocol": DEFAULT_PROTOCOL,
+            "dataset": {"as_of": "as_of"},
+            "leaks": "exclude",
+        }
         told = describe(ticket, facts.protocol(ticket) if mode == "federated" else None)
         out += [f"### {title}", "", f"{told['training']}. {told['trust_model']}", "", told["trust_model_zh"], ""]
         out += ["| 向谁 to | 透露什么 what |", "|---|---|"]

@@ -56,7 +56,7 @@ class Agent:
         self._consents = Consents(self._journal, config.platform(), self._control.feed)
         self._zone_key = vault.load_zone_key(config.state_dir) if config.role == "lab" else None
         self._relay = RelayServer(config.identity, config.relay) if config.relay else None
-        self._airlock = Airlock(config, self._journal, self._control)
+        self._airlock = Airlock(config, self._journal, self._control, self._consents)
         self._scores = ScoreDesk(config, self._side, self._consents, self._journal, self._airlock)
         self._jobs: dict[str, Job] = {}
         self._tasks: set[asyncio.Task] = set()

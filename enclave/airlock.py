@@ -22,6 +22,7 @@ from consent.times import stamp
 from enclave.config import NodeConfig
 from enclave.control import Control
 from enclave.endings import JobEnded, cause_of
+from enclave.gate import Consents
 from enclave.jobs import Finished
 from enclave.journal import Journal
 from enclave.pki import write_private
@@ -30,10 +31,12 @@ from federated.relay.client import RelayClient
 from federated.relay.link import Cause, LinkEnded
 from federated.relay.server import Refused
 from models.formats import InvalidModel, content_sha256, validate
+from models.recipes import RECIPES
 from models.report.assemble import assemble
 
 log = logging.getLogger("creditlab.airlock")
-MIN_LEAF_ROWS = 10  # a leaf of fewer rows would describe them
+# A leaf of fewer rows would describe them: the least that any recipe may ask for.
+MIN_LEAF_ROWS = int(RECIPES["boosting"]["min_leaf"].low)
 REGISTRY_SECONDS = 120.0
 FETCH_SECONDS = 60.0
 
@@ -60,8 +63,9 @@ def machine_checks(model: dict) -> None:
 class Airlock:
     """The lab publishes candidates and releases them; a bank fetches what was released to it."""
 
-    def __init__(self, config: NodeConfig, journal: Journal, control: Control) -> None:
+    def __init__(self, config: NodeConfig, journal: Journal, control: Control, consents: Consents) -> None:
         self._config = config
+        self._consents = consents
         self._journal = journal
         self._control = control
         self._folder = config.state_dir / "airlock"
@@ -143,6 +147,7 @@ class Airlock:
         """Carries out a release order; returns (release id, what to tell the control plane)."""
         release_id = str(document["body"].get("release_id", ""))
         try:
+            await self._consents.sync()
             order = self._checked(document)
             size = await (self._release(order) if self._config.role == "lab" else self._fetch(order, document))
         except Exception as error:
@@ -159,7 +164,14 @@ class Airlock:
             order = check_release_order(document, self._config.platform(), at)
         except (BadSignature, MalformedDocument) as error:
             raise JobEnded(Cause("order_refused", f"the release order was refused: {error}", "放行指令无效")) from error
-        check("release", Facts(at=at, author=order["author"], approvals=tuple(order["reviewers"])))
+        bank = order["parties"].get("bank", {}).get("institution", "")
+        facts = Facts(
+            at=at,
+            institution=self._consents.book.institution_state(bank),
+            author=order["author"],
+            approvals=tuple(order["reviewers"]),
+        )
+        check("release", facts)
         return order
 
     async def _release(self, order: dict) -> int:

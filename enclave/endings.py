@@ -6,7 +6,9 @@ from consent.policy import Denied
 from federated.relay.link import Cause, LinkEnded
 
 # Causes that mean "the consents no longer carry this job", as opposed to a fault.
-CONSENT_CODES = frozenset(("no_consented_rows", "cohort_too_small", "all_withdrawn"))
+CONSENT_CODES = frozenset(
+    ("no_consented_rows", "cohort_too_small", "all_withdrawn", "institution_suspended", "institution_removed")
+)
 
 CANCELLED = Cause("cancelled", "the job was cancelled", "作业已取消")
 NODE_STOPPED = Cause("node_stopped", "the node was shut down while the job ran", "作业运行期间节点被关闭")

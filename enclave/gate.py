@@ -76,11 +76,16 @@ class JobGate:
         self._table_ids = ids
         self.recipient: str = ticket["parties"]["bank"]["institution"]
         self.purpose: str = ticket["purpose"]
+        self.provider: str = ticket["parties"]["lab"]["institution"]
         self.admitted: frozenset[str] = frozenset()
+        self._latest: str | None = None
 
     def _facts(self, moment: Moment, cohort: int) -> Facts:
+        seen, self._latest = self._latest, max(moment.at, self._latest or moment.at)
         return Facts(
             at=moment.at,
+            last_seen_at=seen,
+            institution=self._book.institution_state(self.recipient, moment.seq),
             purpose=self.purpose,
             mode=self._ticket["mode"],
             recipe=self._ticket["recipe"]["name"],
@@ -90,7 +95,7 @@ class JobGate:
         )
 
     def _covered(self, moment: Moment) -> frozenset[str]:
-        return self._book.covered(self.recipient, self.purpose, moment.at, moment.seq)
+        return self._book.covered(self.recipient, self.purpose, moment.at, moment.seq, provider=self.provider)
 
     def admit(self, moment: Moment) -> frozenset[str]:
         """The ids of the own table that may enter the job. Raises Denied (scope job.start)."""
@@ -115,7 +120,7 @@ class JobGate:
         for enterprise in sorted(self.admitted):
             entry = self._book.entry(enterprise, self.recipient, self.purpose)
             assert entry is not None
-            out.append((enterprise, entry.body["consent_id"]))
+            out.append((enterprise, entry.consent_id))
         return out
 
 

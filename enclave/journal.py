@@ -103,6 +103,22 @@ class Journal:
                 rows,
             )
 
+    def past_uses(self, enterprise: str, reference: str) -> dict[str, list[str]]:
+        """Consent id → times of its uses so far, one per reference; `reference` itself is not one of them.
+
+        A permit may come twice: its own first use is no reason to refuse it.
+        """
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT consent_id, min(at) FROM use WHERE enterprise = ? AND reference != ?"
+                " GROUP BY consent_id, reference",
+                (enterprise, reference),
+            ).fetchall()
+        out: dict[str, list[str]] = {}
+        for consent_id, at in rows:
+            out.setdefault(consent_id, []).append(at)
+        return out
+
     def count_uses(self, reference: str) -> int:
         with self._lock:
             return self._db.execute("SELECT count(*) FROM use WHERE reference = ?", (reference,)).fetchone()[0]

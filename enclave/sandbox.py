@@ -129,8 +129,8 @@ def _command(bwrap: str, runtime: Runtime, limits: Limits, files: dict[str, int]
         "PYTHONPATH": "/code",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONNOUSERSITE": "1",
-        "OMP_NUM_THREADS": "2",
-        "OPENBLAS_NUM_THREADS": "2",
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
     }
     for name, value in environment.items():
         command += ["--setenv", name, value]

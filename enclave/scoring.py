@@ -49,9 +49,16 @@ class ScoreDesk:
         if mine != self._config.name:
             raise JobEnded(Cause("permit_refused", "the permit names another node", "评分许可指定了另一个节点"))
         await self._consents.sync()
-        consent = self._consents.book.live(permit["enterprise"], permit["recipient"], permit["purpose"], at)
+        consent = self._consents.book.live(
+            permit["enterprise"],
+            permit["recipient"],
+            permit["purpose"],
+            at,
+            provider=permit["parties"]["lab"].get("institution"),
+            used=self._journal.past_uses(permit["enterprise"], permit["permit_id"]),
+        )
         self._journal.record_uses(
-            [(permit["enterprise"], consent["consent_id"])],
+            [(permit["enterprise"], consent.consent_id)],
             at=at,
             recipient=permit["recipient"],
             purpose=permit["purpose"],
