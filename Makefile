@@ -21,7 +21,7 @@ setup: system .venv/.ready federated/engine/.venv/.ready
 
 # bubblewrap and libseccomp build the sandbox; Chromium and a CJK font are needed by the page tests only
 system:
-	@sh scripts/system-packages.sh bwrap:bubblewrap libseccomp.so.2:libseccomp2
+	@sh scripts/system-packages.sh bwrap:bubblewrap libseccomp.so.2:libseccomp2 libcrypto.so.3:libssl3
 
 $(CURDIR)/.tools/bin/uv:
 	cd / && python3 -m venv $(CURDIR)/.tools && $(CURDIR)/.tools/bin/pip install -q uv==$(UV_VERSION)

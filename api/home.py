@@ -81,11 +81,12 @@ class Home:
                     f"--out {path.parent} --host 主机名`",
                 )
 
-    def signing_key(self) -> SigningKey:
-        """The platform's signing key, made on first run. Raises HomeError for an unusable or exposed file."""
+    def signing_key(self, suite: str) -> SigningKey:
+        """The platform's signing key, made on first run in that suite. Raises HomeError for an unusable, exposed or
+        other file: a key is never silently replaced by one of another suite."""
         if not self.platform_key.exists():
             self.platform_key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_private(self.platform_key, SigningKey.generate().to_pem())
+            write_private(self.platform_key, SigningKey.generate(suite).to_pem())
         mode = self.platform_key.stat().st_mode & 0o777
         if mode & 0o077:
             raise HomeError(
@@ -96,9 +97,16 @@ class Home:
             key = SigningKey.from_pem(self.platform_key.read_bytes())
         except (BadSignature, ValueError) as error:
             raise HomeError(
-                f"{self.platform_key} holds no Ed25519 private key: restore it from the backup",
-                f"{self.platform_key} 不是有效的 Ed25519 私钥：请从备份恢复",
+                f"{self.platform_key} holds no usable private key ({error}): restore it from the backup",
+                f"{self.platform_key} 不是可用的私钥：请从备份恢复",
             ) from error
+        if key.suite != suite:
+            raise HomeError(
+                f"{self.platform_key} is a key of suite {key.suite}, CREDITLAB_SUITE says {suite}: set it to "
+                f"{key.suite}, or rotate the key",
+                f"{self.platform_key} 属于 {key.suite} 套件，而 CREDITLAB_SUITE 为 {suite}："
+                f"请改为 {key.suite}，或轮换密钥",
+            )
         if not self.platform_public.exists() or self.platform_public.read_text().strip() != key.public.b64:
             self.platform_public.write_text(key.public.b64 + "\n")
         return key

@@ -150,7 +150,7 @@ def serve(settings: Settings) -> int:
 
         previous = {s: signal.signal(s, stop) for s in (signal.SIGTERM, signal.SIGINT)}
         try:
-            key = home.signing_key()
+            key = home.signing_key(settings.suite)
             with bind(settings) as sock, database(settings, home) as db:
                 install_operator(Control(settings, db, key, Hub(db.conninfo)), operator_token(home))
                 hub = Hub(db.conninfo)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -41,6 +41,7 @@ class Settings(BaseModel):
     redelivery_seconds: Seconds = 2  # unacknowledged work is handed out again after this
     sweep_seconds: Seconds = 1
     max_consent_documents: Annotated[int, Field(gt=0)] = 50_000
+    suite: Literal["ed25519", "sm2"] = "ed25519"  # of the platform's key, when it is made
     consent_batch: Annotated[int, Field(gt=0, le=5000)] = 1000
 
     @field_validator("database_url")

@@ -1,163 +1,560 @@
-"""The consent artefact, refusal and withdrawal: their bodies and what makes one well formed.
+"""The documents of a consent, version 2: their bodies and what makes one well formed.
 
-Bodies are plain JSON objects; `consent.signed` puts signatures on them. The enterprise signs with its own key,
-the platform countersigns and so attests that the key is the enterprise's.
+A *request* offers terms, a *consent* or a *refusal* answers over the same fields, a *transition* pauses, resumes,
+withdraws or ends; an *institution state* tells the nodes whom the platform has suspended or removed (R17). Bodies are
+plain JSON objects, canonical by RFC 8785; `consent.signed` puts signatures on them: the enterprise signs its answers
+and transitions, the platform countersigns and so attests that the key is the enterprise's. Never judges whether terms
+are allowed (`templates`) or in order (`lifecycle`).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from consent.purposes import Purpose
+from consent import evidence as proofs
+from consent import notice
+from consent.errors import MalformedDocument as MalformedDocument
+from consent.lifecycle import SIGNERS, Action
+from consent.purposes import CATEGORIES, PERSONAL_CATEGORIES, PURPOSE_MODES, Mode, Purpose
 from consent.times import BadTime, parse
 
-VERSION = 1
+VERSION = 2
 Body = dict[str, Any]
-CATEGORIES = ("public_credit", "bank_loan")
-_TEXT = re.compile(r"[^\x00-\x1f\x7f]{1,128}")
+SUBJECTS = ("company", "sole_trader")
+INSTITUTION_STATES = ("active", "suspended", "removed")
+EVIDENCE = proofs.KINDS
+MAX_MONTHS = 1200
+MAX_DAYS = 36_500
+MAX_COUNT = 1_000_000
+MAX_ONWARD = 32
+MAX_ITEMS = 256
+MAX_PERSONS = 64
+
+# no control characters, line breaks or marks that turn the direction of writing: the notice must read as it is
+_TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]{1,128}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_LANGUAGES = ("zh", "en")
+_ITEM = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
-class MalformedDocument(ValueError):
-    """A document lacks a field or carries one that is not of its form; the message names the field."""
+class PersonConsentMissing(MalformedDocument):
+    """A person's own consent is needed besides the enterprise's (PIPL §13, §23, §29)."""
+
+    code = "person_consent_missing"
 
 
-def consent(
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of the artefact: what it means, and its element in ISO/IEC TS 27560:2023."""
+
+    name: str
+    zh: str
+    en: str
+    iso27560: str
+
+
+FIELDS: tuple[Field, ...] = (
+    Field("type", "文件类型：consent、refusal 或 request", "kind of document", "event_type"),
+    Field("version", "本格式的版本，现为 2", "version of this format, now 2", "schema_version"),
+    Field("consent_id", "授权编号", "number of the consent", "record_id"),
+    Field("enterprise", "授权企业", "the enterprise that consents", "pii_principal_id"),
+    Field("subject", "主体类型：company 或 sole_trader", "company or sole trader", "pii_principal_id (category)"),
+    Field("recipient", "被授权机构", "institution that may use the data", "pii_controllers / party_id"),
+    Field("provider", "数据提供方", "who provides the data", "pii_controllers / party_id, collection_method"),
+    Field("purpose", "用途代码", "purpose code", "purposes / purpose, purpose_type"),
+    Field("modes", "使用方式代码", "ways of use", "processing_method"),
+    Field(
+        "data",
+        "类别及数据项；* 为整类",
+        "categories and catalogue items; * for all",
+        "pii_information / pii_type, pii_attribute_id",
+    ),
+    Field("window_months", "数据时间范围：向前几个月", "how far back the data reach, months", "pii_information"),
+    Field("life_days", "机构保存期限，天", "how long the recipient may keep them, days", "retention_period"),
+    Field("limits", "次数与频率上限", "limits of count and frequency", "processing_method (constraint)"),
+    Field(
+        "onward", "可再提供的机构；默认无", "who may be given the data on; none by default", "recipient_third_parties"
+    ),
+    Field("valid_from", "生效时间", "begin of validity", "validity_duration"),
+    Field("valid_until", "失效时间", "end of validity", "validity_duration"),
+    Field("notice", "告知书的摘要、语言、版本", "hash, language, version of the notice", "privacy_notice, language"),
+    Field("storage", "存储地点代码", "where the data are stored", "storage_locations"),
+    Field("withdrawal", "撤回方式代码", "how to withdraw", "withdrawal_method"),
+    Field("persons", "个人单独同意的引用", "references to persons' own consents", "record_id (related record)"),
+    Field("supersedes", "续签所替代的授权编号", "the consent that this one renews", "record_id (related record)"),
+    Field("request", "所答复请求的摘要", "digest of the request that is answered", "event (preceding)"),
+    Field("given_at", "签署时间", "when it was signed", "event_time"),
+    Field("evidence", "如何证明是企业本人作出", "proof that the enterprise acted", "consent_type, entity_id"),
+)
+_ANSWER = frozenset(field.name for field in FIELDS)
+# settled by the answer, not offered by the request
+_SIGNED = frozenset({"request", "given_at", "evidence"})
+_REQUEST = (_ANSWER - _SIGNED) | {"at"}
+_TRANSITION = frozenset(
+    {"type", "version", "consent_id", "enterprise", "action", "at", "sequence", "previous", "evidence"}
+)
+_INSTITUTION = frozenset({"type", "version", "institution", "state", "at", "ground"})
+_SUBJECT_FIELDS = ("consent_id", "enterprise", "subject", "recipient", "provider", "purpose", "supersedes")
+
+
+def _terms(
     *,
     consent_id: str,
     enterprise: str,
     recipient: str,
     provider: str,
     purpose: Purpose | str,
+    modes: Sequence[str],
+    data: Mapping[str, str | Sequence[str]],
+    window_months: int,
+    life_days: int,
+    limits: Mapping[str, int | None],
     valid_from: str,
     valid_until: str,
-    notice_sha256: str,
-    categories: tuple[str, ...] | list[str] = CATEGORIES,
-    language: str = "zh",
+    onward: Sequence[str] = (),
+    storage: str = "lab_zone",
+    withdrawal: Sequence[str] = ("portal", "signed_document"),
+    subject: str = "company",
+    persons: Sequence[Mapping[str, str]] = (),
+    supersedes: str | None = None,
 ) -> Body:
-    """Body of a consent: `enterprise` lets `recipient` (a bank) use `provider`'s (the lab's) data for `purpose`."""
-    body = {
-        "type": "consent",
+    return {
         "version": VERSION,
         "consent_id": consent_id,
         "enterprise": enterprise,
+        "subject": subject,
         "recipient": recipient,
         "provider": provider,
         "purpose": str(purpose),
-        "categories": list(categories),
+        "modes": [str(mode) for mode in modes],
+        "data": {category: items if isinstance(items, str) else list(items) for category, items in data.items()},
+        "window_months": window_months,
+        "life_days": life_days,
+        "limits": dict(limits),
+        "onward": list(onward),
         "valid_from": valid_from,
         "valid_until": valid_until,
-        "notice_sha256": notice_sha256,
-        "language": language,
+        "storage": storage,
+        "withdrawal": list(withdrawal),
+        "persons": [dict(one) for one in persons],
+        "supersedes": supersedes,
     }
-    check_consent(body)
+
+
+def request(*, at: str, language: str = "zh", **terms: Any) -> Body:
+    """Body of a request: the terms that `recipient` asks the enterprise for. Raises MalformedDocument."""
+    body = {"type": "request", **_terms(**terms), "at": at}
+    _check_terms(body)
+    body["notice"] = notice.bind(body, language)
+    check_request(body)
     return body
 
 
-def refusal(**fields: Any) -> Body:
+def consent(
+    *,
+    given_at: str,
+    evidence: Mapping[str, str],
+    language: str = "zh",
+    request: str | None = None,
+    **terms: Any,
+) -> Body:
+    """Body of a consent: `enterprise` lets `recipient` (a bank) use `provider`'s (the lab's) data on these terms.
+
+    `evidence` is {kind, reference}, the reference a SHA-256; `request` the digest of the request that is answered.
+    The notice is made from the terms in `language`. Raises MalformedDocument naming the field.
+    """
+    return _answer("consent", given_at, evidence, language, request, terms)
+
+
+def refusal(
+    *,
+    given_at: str,
+    evidence: Mapping[str, str],
+    language: str = "zh",
+    request: str | None = None,
+    **terms: Any,
+) -> Body:
     """Body of a refusal: the same fields as a consent; it grants nothing and is kept so that nobody asks again."""
-    body = {**consent(**fields), "type": "refusal"}
-    check_refusal(body)
+    return _answer("refusal", given_at, evidence, language, request, terms)
+
+
+def _answer(
+    kind: str, given_at: str, evidence: Mapping[str, str], language: str, request: str | None, terms: dict[str, Any]
+) -> Body:
+    body = {"type": kind, **_terms(**terms), "given_at": given_at, "evidence": dict(evidence), "request": request}
+    _check_terms(body)
+    body["notice"] = notice.bind(body, language)
+    _check_answer(body, kind)
     return body
 
 
-def withdrawal(*, consent_id: str, enterprise: str, at: str) -> Body:
+def answer(
+    offer: Body,
+    kind: str,
+    *,
+    digest: str,
+    given_at: str,
+    evidence: Mapping[str, str],
+    language: str = "zh",
+    **narrower: Any,
+) -> Body:
+    """Body of a consent or refusal of a request (with its `digest`); `narrower` terms replace the offered ones.
+
+    Raises MalformedDocument, also for terms that say more than the request.
+    """
+    terms = {name: offer[name] for name in offer.keys() - {"type", "version", "at", "notice"}} | narrower
+    body = _answer(kind, given_at, evidence, language, digest, terms)
+    check_within(offer, body)
+    return body
+
+
+def transition(
+    *,
+    consent_id: str,
+    enterprise: str,
+    action: Action | str,
+    at: str,
+    sequence: int | None = None,
+    previous: str | None = None,
+    evidence: Mapping[str, str] | None = None,
+) -> Body:
+    """Body of a transition; `previous` is the digest of the document before.
+
+    `sequence` and `previous` may be left out to withdraw, and only then. `evidence` is none for what a signing key
+    proves by itself: the enterprise's own, or the platform's when a term is over. Raises MalformedDocument.
+    """
     body = {
-        "type": "withdrawal",
+        "type": "transition",
         "version": VERSION,
         "consent_id": consent_id,
         "enterprise": enterprise,
+        "action": str(action),
         "at": at,
+        "sequence": sequence,
+        "previous": previous,
+        "evidence": None if evidence is None else dict(evidence),
     }
-    check_withdrawal(body)
+    check_transition(body)
     return body
 
 
-_CONSENT_FIELDS = frozenset(
-    [
-        "type",
-        "version",
-        "consent_id",
-        "enterprise",
-        "recipient",
-        "provider",
-        "purpose",
-        "categories",
-        "valid_from",
-        "valid_until",
-        "notice_sha256",
-        "language",
-    ]
-)
-_WITHDRAWAL_FIELDS = frozenset(["type", "version", "consent_id", "enterprise", "at"])
+def withdrawal(*, consent_id: str, enterprise: str, at: str, evidence: Mapping[str, str] | None = None) -> Body:
+    """Body of the transition that ends a consent for good; it needs to know nothing but the consent's number."""
+    return transition(consent_id=consent_id, enterprise=enterprise, action=Action.WITHDRAW, at=at, evidence=evidence)
+
+
+def institution_state(*, institution: str, state: str, at: str, ground: str) -> Body:
+    """Body of the platform's word on an institution: `active`, `suspended` or `removed`, and why (R17)."""
+    body = {
+        "type": "institution_state",
+        "version": VERSION,
+        "institution": institution,
+        "state": state,
+        "at": at,
+        "ground": ground,
+    }
+    check_institution_state(body)
+    return body
+
+
+# ---- checks --------------------------------------------------------------------------------------------------------
+
+
+def _wrong(field: str, needed: str, needed_zh: str, found: Any) -> MalformedDocument:
+    shown = repr(found)[:80]
+    return MalformedDocument(f"{field}: {needed}, found {shown}", f"{field}：{needed_zh}，实为 {shown}")
 
 
 def _fields(body: Any, kind: str, expected: frozenset[str]) -> Body:
     if not isinstance(body, dict):
-        raise MalformedDocument(f"{kind}: an object is needed")
+        raise MalformedDocument(f"{kind}: an object is needed", f"{kind}：应为对象")
     if missing := sorted(expected - body.keys()):
-        raise MalformedDocument(f"{kind}: field {missing[0]} is missing")
-    if extra := sorted(body.keys() - expected):
-        raise MalformedDocument(f"{kind}: field {extra[0]} is not known")
+        raise MalformedDocument(f"{kind}: field {missing[0]} is missing", f"{kind}：缺少字段 {missing[0]}")
+    if extra := sorted(str(name) for name in body.keys() - expected):
+        raise MalformedDocument(f"{kind}: field {extra[0]} is not known", f"{kind}：未知字段 {extra[0]}")
     if body["type"] != kind:
-        raise MalformedDocument(f"type: {kind} expected, found {body['type']!r}")
-    if body["version"] != VERSION:
-        raise MalformedDocument(f"version: {VERSION} expected, found {body['version']!r}")
+        raise _wrong("type", f"{kind} is needed", f"应为 {kind}", body["type"])
+    if body["version"] != VERSION or isinstance(body["version"], bool):
+        raise _wrong("version", f"{VERSION} is needed", f"应为 {VERSION}", body["version"])
     return body
 
 
-def _text(body: Body, *names: str) -> None:
+def _text(body: Mapping[str, Any], *names: str) -> None:
     for name in names:
         if not isinstance(body[name], str) or not _TEXT.fullmatch(body[name]):
-            raise MalformedDocument(f"{name}: 1 to 128 printable characters are needed")
+            raise _wrong(name, "1 to 128 printable characters are needed", "应为 1 至 128 个可见字符", body[name])
 
 
-def _check_grant(body: Any, kind: str) -> None:
-    body = _fields(body, kind, _CONSENT_FIELDS)
-    _text(body, "consent_id", "enterprise", "recipient", "provider")
-    if body["purpose"] not in set(Purpose):
-        raise MalformedDocument(f"purpose: one of {', '.join(Purpose)} is needed, found {body['purpose']!r}")
-    categories = body["categories"]
-    if not isinstance(categories, list) or not categories or not set(categories) <= set(CATEGORIES):
-        raise MalformedDocument(f"categories: a list out of {', '.join(CATEGORIES)} is needed")
+def _one_of(value: Any, choices: Sequence[str], field: str) -> None:
+    if not isinstance(value, str) or value not in choices:
+        listed = ", ".join(choices)
+        raise _wrong(field, f"one of {listed} is needed", f"应为 {listed} 之一", value)
+
+
+def _whole(value: Any, low: int, high: int, field: str) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise _wrong(field, f"a whole number from {low} to {high} is needed", f"应为 {low} 至 {high} 的整数", value)
+
+
+def _list_of(value: Any, choices: Sequence[str], field: str) -> None:
+    """A list without repetition, not empty, out of `choices`."""
+    if not isinstance(value, list) or not value:
+        raise _wrong(field, "a list is needed", "应为非空列表", value)
+    for one in value:
+        _one_of(one, choices, field)
+    if len(set(value)) != len(value):
+        raise _wrong(field, "each may stand once", "不得重复", value)
+
+
+def _sha256(value: Any, field: str) -> None:
+    if not isinstance(value, str) or not _SHA256.fullmatch(value):
+        raise _wrong(field, "64 hex digits are needed", "应为 64 位十六进制", value)
+
+
+def _time(value: Any, field: str) -> None:
     try:
-        if parse(body["valid_from"]) >= parse(body["valid_until"]):
-            raise MalformedDocument("valid_until: must be after valid_from")
+        parse(value)
     except BadTime as error:
-        raise MalformedDocument(f"valid_from / valid_until: {error}") from error
-    if not isinstance(body["notice_sha256"], str) or not _SHA256.fullmatch(body["notice_sha256"]):
-        raise MalformedDocument("notice_sha256: 64 hex digits are needed")
-    if body["language"] not in _LANGUAGES:
-        raise MalformedDocument("language: zh or en is needed")
+        raise MalformedDocument(f"{field}: {error}", f"{field}：应形如 2026-01-31T08:00:00Z") from error
+
+
+def _object(value: Any, names: tuple[str, ...], field: str) -> Mapping[str, Any]:
+    if not isinstance(value, dict) or value.keys() != set(names):
+        listed = ", ".join(names)
+        raise _wrong(field, f"an object of {listed} is needed", f"应为含 {listed} 的对象", value)
+    return value
+
+
+def _check_data(data: Any) -> None:
+    if not isinstance(data, dict) or not data:
+        raise _wrong("data", "an object of categories is needed", "应为按类别列出的对象", data)
+    for category, items in data.items():
+        _one_of(category, tuple(CATEGORIES), "data")
+        if items == "*":
+            continue
+        if not isinstance(items, list) or not 1 <= len(items) <= MAX_ITEMS or items != sorted({str(i) for i in items}):
+            raise _wrong(f"data.{category}", "* or a sorted list of item codes is needed", "应为 * 或排序的代码", items)
+        for item in items:
+            if not _ITEM.fullmatch(item):
+                raise _wrong(f"data.{category}", "an item code is needed", "应为数据项代码", item)
+
+
+def _check_limits(limits: Any) -> None:
+    _object(limits, ("total", "count", "period_days"), "limits")
+    for name in ("total", "count"):
+        if limits[name] is not None:
+            _whole(limits[name], 1, MAX_COUNT, f"limits.{name}")
+    if limits["period_days"] is not None:
+        _whole(limits["period_days"], 1, MAX_DAYS, "limits.period_days")
+    if (limits["count"] is None) != (limits["period_days"] is None):
+        raise _wrong("limits", "count and period_days stand together", "count 与 period_days 须同时给出", limits)
+
+
+def _check_persons(body: Body) -> None:
+    persons = body["persons"]
+    if not isinstance(persons, list) or len(persons) > MAX_PERSONS:
+        raise _wrong("persons", f"a list of at most {MAX_PERSONS} is needed", f"至多 {MAX_PERSONS} 项", persons)
+    for one in persons:
+        _object(one, ("role", "reference"), "persons")
+        _one_of(one["role"], notice.PERSON_ROLES, "persons.role")
+        _sha256(one["reference"], "persons.reference")
+    references = [one["reference"] for one in persons]
+    if len(set(references)) != len(references):
+        raise _wrong("persons.reference", "each may stand once", "不得重复", references)
+    roles = {one["role"] for one in persons}
+    if body["subject"] == "sole_trader" and "sole_trader" not in roles:
+        raise PersonConsentMissing(
+            "persons: a sole trader is a person: the person's own consent is needed besides",
+            "persons：个体工商户经营者为自然人，须另行取得其个人同意",
+        )
+    if PERSONAL_CATEGORIES & body["data"].keys() and not roles & {"key_person", "legal_representative", "sole_trader"}:
+        raise PersonConsentMissing(
+            "persons: data.key_persons is about persons: the own consent of each named person is needed besides",
+            "persons：data.key_persons 涉及自然人，须另行取得每位相关人员的个人同意",
+        )
+
+
+def _check_terms(body: Body) -> None:
+    """Everything that the notice speaks of, so that it can be made."""
+    _text(body, "consent_id", "enterprise", "recipient", "provider")
+    _one_of(body["subject"], SUBJECTS, "subject")
+    _one_of(body["purpose"], tuple(Purpose), "purpose")
+    _list_of(body["modes"], tuple(Mode), "modes")
+    allowed = PURPOSE_MODES[Purpose(body["purpose"])]
+    if foreign := [mode for mode in body["modes"] if mode not in allowed]:
+        listed = ", ".join(allowed)
+        raise _wrong("modes", f"{body['purpose']} may carry {listed} only", f"该用途仅可含 {listed}", foreign[0])
+    _check_data(body["data"])
+    _whole(body["window_months"], 1, MAX_MONTHS, "window_months")
+    _whole(body["life_days"], 1, MAX_DAYS, "life_days")
+    _check_limits(body["limits"])
+    onward = body["onward"]
+    if not isinstance(onward, list) or len(onward) > MAX_ONWARD or onward != sorted({str(one) for one in onward}):
+        raise _wrong("onward", f"a sorted list of at most {MAX_ONWARD} recipients is needed", "应为排序的名单", onward)
+    for name in onward:
+        _text({"onward": name}, "onward")
+    _time(body["valid_from"], "valid_from")
+    _time(body["valid_until"], "valid_until")
+    if body["valid_from"] >= body["valid_until"]:
+        raise MalformedDocument("valid_until: must be after valid_from", "valid_until：必须晚于 valid_from")
+    _one_of(body["storage"], tuple(notice.STORAGE), "storage")
+    _list_of(body["withdrawal"], tuple(notice.WITHDRAWAL_METHODS), "withdrawal")
+    _check_persons(body)
+    if body["supersedes"] is not None:
+        _text(body, "supersedes")
+        if body["supersedes"] == body["consent_id"]:
+            raise MalformedDocument("supersedes: a consent cannot renew itself", "supersedes：不能替代自身")
+
+
+def _check_notice(body: Body) -> None:
+    told = _object(body["notice"], ("sha256", "language", "version"), "notice")
+    _sha256(told["sha256"], "notice.sha256")
+    notice.check(body)
+
+
+def _check_evidence(evidence: Any) -> None:
+    found = _object(evidence, ("kind", "reference"), "evidence")
+    _one_of(found["kind"], EVIDENCE, "evidence.kind")
+    _sha256(found["reference"], "evidence.reference")
+
+
+def _check_answer(body: Any, kind: str) -> None:
+    body = _fields(body, kind, _ANSWER)
+    _check_terms(body)
+    _time(body["given_at"], "given_at")
+    _check_evidence(body["evidence"])
+    if body["request"] is not None:
+        _sha256(body["request"], "request")
+    _check_notice(body)
 
 
 def check_consent(body: Any) -> None:
-    """Raises MalformedDocument unless `body` is a well-formed consent."""
-    _check_grant(body, "consent")
+    """Raises MalformedDocument unless `body` is a well-formed consent whose notice is that of its terms."""
+    _check_answer(body, "consent")
 
 
 def check_refusal(body: Any) -> None:
-    _check_grant(body, "refusal")
+    """Raises MalformedDocument unless `body` is a well-formed refusal."""
+    _check_answer(body, "refusal")
 
 
-def check_withdrawal(body: Any) -> None:
-    body = _fields(body, "withdrawal", _WITHDRAWAL_FIELDS)
+def check_request(body: Any) -> None:
+    """Raises MalformedDocument unless `body` is a well-formed request."""
+    body = _fields(body, "request", _REQUEST)
+    _check_terms(body)
+    _time(body["at"], "at")
+    _check_notice(body)
+
+
+def check_transition(body: Any) -> None:
+    """Raises MalformedDocument unless `body` is a well-formed transition."""
+    body = _fields(body, "transition", _TRANSITION)
     _text(body, "consent_id", "enterprise")
-    try:
-        parse(body["at"])
-    except BadTime as error:
-        raise MalformedDocument(f"at: {error}") from error
+    _one_of(body["action"], tuple(SIGNERS), "action")
+    _time(body["at"], "at")
+    if body["evidence"] is not None:
+        if body["action"] == Action.EXPIRE:
+            raise _wrong("evidence", "the platform's expiry has none", "平台到期不含证明", body["evidence"])
+        _check_evidence(body["evidence"])
+    if body["sequence"] is None and body["previous"] is None and body["action"] == Action.WITHDRAW:
+        return
+    _whole(body["sequence"], 1, MAX_COUNT, "sequence")
+    _sha256(body["previous"], "previous")
 
 
-CHECKS = {"consent": check_consent, "refusal": check_refusal, "withdrawal": check_withdrawal}
+def check_institution_state(body: Any) -> None:
+    """Raises MalformedDocument unless `body` is a well-formed institution state."""
+    body = _fields(body, "institution_state", _INSTITUTION)
+    _text(body, "institution", "ground")
+    _one_of(body["state"], INSTITUTION_STATES, "state")
+    _time(body["at"], "at")
+
+
+CHECKS: Mapping[str, Callable[[Any], None]] = {
+    "request": check_request,
+    "consent": check_consent,
+    "refusal": check_refusal,
+    "transition": check_transition,
+    "institution_state": check_institution_state,
+}
 
 
 def check(body: Any) -> str:
     """The kind of a well-formed body; raises MalformedDocument."""
     kind = body.get("type") if isinstance(body, dict) else None
     if not isinstance(kind, str) or kind not in CHECKS:
-        raise MalformedDocument(f"type: one of {', '.join(CHECKS)} is needed, found {kind!r}")
+        listed = ", ".join(CHECKS)
+        raise _wrong("type", f"one of {listed} is needed", f"应为 {listed} 之一", kind)
     CHECKS[kind](body)
     return kind
+
+
+def signer_of(body: Mapping[str, Any]) -> str:
+    """The role whose signature gives a well-formed document its force: `enterprise` or `platform`."""
+    if body["type"] == "transition":
+        return SIGNERS[Action(body["action"])]
+    return "enterprise" if body["type"] in ("consent", "refusal") else "platform"
+
+
+# ---- terms within terms --------------------------------------------------------------------------------------------
+
+
+def covers(consented: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
+    """None when `wanted` data lie within `consented` ones (both as the field `data`), else the first that does not."""
+    for category in sorted(wanted):
+        have, want = consented.get(category), wanted[category]
+        if have == "*":
+            continue
+        if have is None or want == "*":
+            return f"{category}/*" if want == "*" else f"{category}/{want[0]}"
+        for item in want:
+            if item not in have:
+                return f"{category}/{item}"
+    return None
+
+
+def no_more(limit: int | None, wanted: int | None) -> bool:
+    """Whether `wanted` is within `limit`; None means without limit."""
+    return limit is None or (wanted is not None and wanted <= limit)
+
+
+def check_within(offer: Body, signed: Body) -> None:
+    """Raises MalformedDocument unless what was signed is the request or less of it."""
+
+    def exceeds(field: str, found: Any) -> MalformedDocument:
+        return _wrong(field, "not more than was requested is needed", "不得超出请求范围", found)
+
+    for name in _SUBJECT_FIELDS:
+        if signed[name] != offer[name]:
+            raise _wrong(name, f"{offer[name]!r} was requested", f"请求为 {offer[name]!r}", signed[name])
+    for name in ("modes", "onward"):
+        if extra := [one for one in signed[name] if one not in offer[name]]:
+            raise exceeds(name, extra[0])
+    if (outside := covers(offer["data"], signed["data"])) is not None:
+        raise exceeds("data", outside)
+    for name in ("window_months", "life_days", "valid_until"):
+        if signed[name] > offer[name]:
+            raise exceeds(name, signed[name])
+    if signed["valid_from"] < offer["valid_from"]:
+        raise exceeds("valid_from", signed["valid_from"])
+    asked, given = offer["limits"], signed["limits"]
+    if not no_more(asked["total"], given["total"]):
+        raise exceeds("limits.total", given["total"])
+    if not frequency_within(asked, given):
+        raise exceeds("limits.count", given["count"])
+    if signed["storage"] != offer["storage"]:
+        raise exceeds("storage", signed["storage"])
+
+
+def frequency_within(limits: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether `wanted` count per period is no more often than `limits` allow.
+
+    The same number in a longer period is less often; in a shorter one it is not, whatever the average says.
+    """
+    if limits["count"] is None:
+        return True
+    if wanted["count"] is None:
+        return False
+    return bool(wanted["count"] <= limits["count"] and wanted["period_days"] >= limits["period_days"])

@@ -1,19 +1,26 @@
-"""The book of consents: what the ordered feed of consents, refusals and withdrawals says at a moment.
+"""The book of consents: what the ordered feed of answers, transitions and institution states says at a moment.
 
-In memory and pure; the control plane's table and a node's journal both replay into it. It trusts its caller to
-have verified each document (`verify_event`), and it refuses a feed with a gap.
+In memory, compact and pure; the control plane's table and a node's journal both replay into it. It keeps of each
+consent what decisions need and no document. It trusts its caller to have verified each document (`verify_event`), and
+it refuses a feed with a gap. It answers for any position of the feed, so that two nodes can agree on one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 from consent import artefact
-from consent.keys import BadSignature, VerifyingKey
+from consent.evidence import NotTheEnterprise, check_follows
+from consent.keys import VerifyingKey
+from consent.lifecycle import STANDING, Action, Life, State, apply, ended, succession
 from consent.policy import Facts, check
-from consent.signed import Document, signer, verify
+from consent.purposes import PURPOSE_MODES, PURPOSES, Purpose
+from consent.signed import Document, signatory, verify
+
+Uses = Mapping[str, Sequence[str]]  # consent id -> times of its uses so far
 
 
 class FeedGap(Exception):
@@ -21,100 +28,377 @@ class FeedGap(Exception):
 
 
 def verify_event(event: Mapping[str, Any], platform: VerifyingKey) -> None:
-    """Checks form and both signatures of one feed event. Raises BadSignature or MalformedDocument."""
+    """Checks form and signatures of one feed event: the platform's, and the enterprise's where it must sign.
+
+    Raises BadSignature or MalformedDocument.
+    """
     document: Document = event["document"]
-    verify(document, "platform", platform)
-    body = verify(document, "enterprise")
+    body = verify(document, "platform", platform)
     kind = artefact.check(body)
+    if artefact.signer_of(body) == "enterprise":
+        verify(document, "enterprise")
     if kind != event["kind"]:
-        raise artefact.MalformedDocument(f"kind: the feed says {event['kind']!r}, the document is a {kind}")
+        raise artefact.MalformedDocument(
+            f"kind: the feed says {event['kind']!r}, the document is a {kind}",
+            f"kind：授权事件标为 {event['kind']!r}，文件实为 {kind}",
+        )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What consents have in common; one object serves all that agreed to the same."""
+
+    recipient: str
+    provider: str
+    purpose: str
+    modes: frozenset[str]
+    data: Mapping[str, Any]
+    window_months: int
+    total: int | None
+    count: int | None
+    period_days: int | None
+    evidence: str
+
+    @property
+    def limited(self) -> bool:
+        return self.total is not None or self.count is not None
+
+
 class Entry:
-    """One consent or refusal and what became of it."""
+    """One consent or refusal and what became of it. `changes` are (feed position, state, time) after the first."""
 
-    body: dict[str, Any]
-    key: VerifyingKey
-    seq: int
-    withdrawn_at: str | None = None
-    withdrawn_seq: int | None = None
+    __slots__ = (
+        "_head", "at", "changes", "consent_id", "earlier", "enterprise", "first", "key", "seq", "sequence",
+        "terms", "valid_from", "valid_until",
+    )  # fmt: skip
+
+    def __init__(
+        self, life: Life, enterprise: str, terms: Terms, key: bytes, valid_from: str, seq: int, earlier: Entry | None
+    ) -> None:
+        self.consent_id = life.consent_id
+        self.enterprise = enterprise
+        self.terms = terms
+        self.key = key
+        self.first = life.state
+        self.sequence = life.sequence
+        self.at = life.at
+        self.valid_from = valid_from
+        self.valid_until = life.valid_until
+        self.seq = seq
+        self.earlier = earlier  # what stood for the same enterprise, recipient and purpose before
+        self.changes: tuple[tuple[int, State, str], ...] = ()
+        self._head = bytes.fromhex(life.head)
+
+    @property
+    def state(self) -> State:
+        return self.changes[-1][1] if self.changes else self.first
+
+    @property
+    def head(self) -> str:
+        """Digest of the last document: what the next one must name as `previous`."""
+        return self._head.hex()
+
+    @property
+    def life(self) -> Life:
+        return Life(self.consent_id, self.state, self.sequence, self.head, self.at, self.valid_until)
+
+    def state_by(self, seq: int) -> State:
+        """The state as of a feed position at or after the entry's own."""
+        state = self.first
+        for position, after, _ in self.changes:
+            if position > seq:
+                break
+            state = after
+        return state
+
+    def since(self, state: State, seq: int) -> str | None:
+        """When the entry came into `state`, by feed position `seq`; None when it did not."""
+        found = [at for position, after, at in self.changes if after is state and position <= seq]
+        return found[-1] if found else None
+
+    def move(self, life: Life, seq: int) -> None:
+        self.changes = (*self.changes, (seq, life.state, life.at))
+        self.sequence, self.at, self._head = life.sequence, life.at, bytes.fromhex(life.head)
 
 
 class ConsentBook:
-    """Replays feed events in order. `head` is the sequence number of the last one."""
+    """Replays feed events in order. `head` is the sequence number of the last one.
 
-    def __init__(self) -> None:
+    A consent given by a kind of evidence that `refused` names is kept and covers nothing: what counts as proof is for
+    the owner of the data to say.
+    """
+
+    def __init__(self, refused: frozenset[str] = frozenset()) -> None:
+        self.refused = refused
         self.head = 0
         self._by_id: dict[str, Entry] = {}
-        self._by_subject: dict[tuple[str, str, str], str] = {}  # (recipient, purpose, enterprise) -> newest id
+        self._newest: dict[tuple[str, str], dict[str, Entry]] = {}  # (recipient, purpose) -> enterprise -> entry
+        self._terms: dict[Any, Terms] = {}
+        self._texts: dict[str, str] = {}  # times repeat: one object for equal ones
+        self._institutions: dict[str, list[tuple[int, str]]] = {}
+
+    # ---- taking events
 
     def apply(self, event: Mapping[str, Any]) -> None:
-        """Takes the next event. Raises FeedGap for a wrong number, BadSignature for a stranger's withdrawal."""
-        if event["seq"] != self.head + 1:
-            raise FeedGap(f"event {event['seq']} follows {self.head}")
+        """Takes the next event, or leaves the book as it was.
+
+        Raises FeedGap for a wrong number, BadSignature for a stranger's document, MalformedDocument for an unknown or
+        used consent id, and a LifecycleError for what its consent's life does not allow.
+        """
+        seq = event["seq"]
+        if seq != self.head + 1:
+            raise FeedGap(f"event {seq} follows {self.head}: read the feed again from there")
         document = event["document"]
         body = document["body"]
-        key = signer(document, "enterprise")
-        if event["kind"] == "withdrawal":
-            entry = self._by_id.get(body["consent_id"])
-            if entry is None:
-                raise artefact.MalformedDocument(f"consent_id: {body['consent_id']} is not known")
-            if entry.key != key or entry.body["enterprise"] != body["enterprise"]:
-                raise BadSignature(f"the withdrawal of {body['consent_id']} is not signed by its enterprise")
-            if entry.withdrawn_at is None:  # withdrawn is final: the first withdrawal counts
-                self._by_id[body["consent_id"]] = Entry(entry.body, entry.key, entry.seq, body["at"], event["seq"])
+        if body["type"] == "institution_state":
+            self._institutions.setdefault(body["institution"], []).append((seq, body["state"]))
+        elif body["type"] == "transition":
+            self._move(document, body, seq)
         else:
-            if body["consent_id"] in self._by_id:
-                raise artefact.MalformedDocument(f"consent_id: {body['consent_id']} is used already")
-            self._by_id[body["consent_id"]] = Entry(body, key, event["seq"])
-            self._by_subject[(body["recipient"], body["purpose"], body["enterprise"])] = body["consent_id"]
-        self.head = event["seq"]
+            self._answer(document, body, seq)
+        self.head = seq
 
-    def entry(self, enterprise: str, recipient: str, purpose: str) -> Entry | None:
-        """The newest consent or refusal of this enterprise for this recipient and purpose."""
-        consent_id = self._by_subject.get((recipient, str(purpose), enterprise))
-        return None if consent_id is None else self._by_id[consent_id]
+    def _move(self, document: Document, body: Mapping[str, Any], seq: int) -> None:
+        entry = self._by_id.get(body["consent_id"])
+        if entry is None:
+            raise artefact.MalformedDocument(
+                f"consent_id: {body['consent_id']} is not known", f"consent_id：没有授权 {body['consent_id']}"
+            )
+        if entry.enterprise != body["enterprise"]:
+            raise NotTheEnterprise(f"consent {entry.consent_id} is not one of {body['enterprise']}")
+        if artefact.signer_of(body) == "enterprise":
+            check_follows(entry.key, signatory(document), body["action"], entry.consent_id)
+        if entry.state is State.WITHDRAWN and body["action"] == Action.WITHDRAW:
+            return  # withdrawn is final: the first withdrawal counts, and a second is no harm
+        entry.move(apply(entry.life, body), seq)
 
-    def facts(self, enterprise: str, recipient: str, purpose: str, at: str) -> Facts:
-        return facts_of(self.entry(enterprise, recipient, purpose), at)
+    def _answer(self, document: Document, body: Mapping[str, Any], seq: int) -> None:
+        if body["consent_id"] in self._by_id:
+            raise artefact.MalformedDocument(
+                f"consent_id: {body['consent_id']} is used already", f"consent_id：{body['consent_id']} 已被使用"
+            )
+        subjects = self._newest.setdefault((body["recipient"], body["purpose"]), {})
+        standing = subjects.get(body["enterprise"])
+        life = apply(None, body)
+        action = succession(None if standing is None else standing.life, body)
+        entry = Entry(
+            replace(life, at=self._same(life.at), valid_until=self._same(life.valid_until)),
+            body["enterprise"], self._interned(body), signatory(document),
+            self._same(body["valid_from"]), seq, standing,
+        )  # fmt: skip
+        if standing is not None and action is not None:
+            standing.move(ended(standing.life, action, life.at, life.head), seq)
+        self._by_id[entry.consent_id] = entry
+        if standing is None or action is not None or standing.state not in STANDING:
+            subjects[entry.enterprise] = entry
+        # else: the refusal of a renewal, which leaves what stands
 
-    def live(self, enterprise: str, recipient: str, purpose: str, at: str) -> dict[str, Any]:
-        """The live consent's body; raises Denied with the reason when there is none."""
-        entry = self.entry(enterprise, recipient, purpose)
-        check("score", facts_of(entry, at))
-        assert entry is not None
-        return entry.body
+    def _same(self, text: str) -> str:
+        return self._texts.setdefault(text, text)
 
-    def covered(self, recipient: str, purpose: str, at: str, seq: int | None = None) -> frozenset[str]:
-        """Every enterprise with a live consent, as of feed position `seq` (the head when None)."""
+    def _interned(self, body: Mapping[str, Any]) -> Terms:
+        limits = body["limits"]
+        data = tuple((name, items if isinstance(items, str) else tuple(items)) for name, items in body["data"].items())
+        plain = (
+            body["recipient"], body["provider"], body["purpose"], tuple(body["modes"]), data, body["window_months"],
+            limits["total"], limits["count"], limits["period_days"], body["evidence"]["kind"],
+        )  # fmt: skip
+        return self._terms_of(plain)
+
+    def _terms_of(self, plain: tuple[Any, ...]) -> Terms:
+        if (found := self._terms.get(plain)) is None:
+            recipient, provider, purpose, modes, data, *numbers = plain
+            found = Terms(recipient, provider, purpose, frozenset(modes), dict(data), *numbers)
+            self._terms[plain] = found
+        return found
+
+    # ---- answering
+
+    def entry(self, enterprise: str, recipient: str, purpose: str, seq: int | None = None) -> Entry | None:
+        """The newest word of this enterprise for this recipient and purpose, as of feed position `seq`."""
+        found = self._newest.get((recipient, str(purpose)), {}).get(enterprise)
+        while found is not None and seq is not None and found.seq > seq:
+            found = found.earlier
+        return found
+
+    def by_id(self, consent_id: str) -> Entry | None:
+        """The consent or refusal of this number."""
+        return self._by_id.get(consent_id)
+
+    def institution_state(self, institution: str, seq: int | None = None) -> str:
+        """The feed's last word on an institution, as of position `seq`.
+
+        An institution that the feed does not speak of is active: the platform's signature on the ticket or permit
+        that names it says that it was admitted.
+        """
         bound = self.head if seq is None else seq
+        said = [state for position, state in self._institutions.get(institution, ()) if position <= bound]
+        return said[-1] if said else "active"
+
+    def facts(
+        self,
+        enterprise: str,
+        recipient: str,
+        purpose: str,
+        at: str,
+        *,
+        provider: str | None = None,
+        use: str | None = None,
+        data: Mapping[str, Any] | None = None,
+        window_months: int | None = None,
+        used: Uses | None = None,
+        last_seen_at: str | None = None,
+    ) -> Facts:
+        """The facts that the scopes `score` and `query` ask for.
+
+        `use` is by default what the purpose is for; with `provider`, a consent to another one's data is none; `used`
+        are the uses so far, needed where the consent limits them.
+        """
+        entry = self.entry(enterprise, recipient, purpose)
+        if entry is not None and provider is not None and entry.terms.provider != provider:
+            entry = None
+        return facts_of(
+            entry,
+            at,
+            None if used is None or entry is None else used.get(entry.consent_id, ()),
+            purpose=str(purpose),
+            institution=self.institution_state(recipient),
+            use=_primary(purpose) if use is None else use,
+            data=data,
+            window_months=window_months,
+            last_seen_at=last_seen_at,
+            refused_evidence=entry.terms.evidence
+            if entry is not None and entry.terms.evidence in self.refused
+            else None,
+        )
+
+    def live(self, enterprise: str, recipient: str, purpose: str, at: str, **more: Any) -> Entry:
+        """The live consent; `more` as for `facts`. Raises Denied (scope `score`) with the reason when there is none."""
+        check("score", self.facts(enterprise, recipient, purpose, at, **more))
+        entry = self.entry(enterprise, recipient, purpose)
+        assert entry is not None
+        return entry
+
+    def covered(
+        self,
+        recipient: str,
+        purpose: str,
+        at: str,
+        seq: int | None = None,
+        *,
+        provider: str | None = None,
+        used: Uses | None = None,
+    ) -> frozenset[str]:
+        """Every enterprise with a live consent, as of feed position `seq` (the head when None).
+
+        A consent that limits its uses counts only while `used` shows that some are left. Empty for an institution
+        that is not active.
+        """
+        bound = self.head if seq is None else seq
+        if self.institution_state(recipient, bound) != "active":
+            return frozenset()
         out = []
-        for (who, what, enterprise), consent_id in self._by_subject.items():
-            if who != recipient or what != purpose:
-                continue
-            entry = self._by_id[consent_id]
-            ended = entry.withdrawn_seq is not None and entry.withdrawn_seq <= bound
+        for enterprise, newest in self._newest.get((recipient, str(purpose)), {}).items():
+            entry: Entry | None = newest
+            while entry is not None and entry.seq > bound:
+                entry = entry.earlier
             if (
-                not ended
-                and entry.seq <= bound
-                and entry.body["type"] == "consent"
-                and entry.body["valid_from"] <= at < entry.body["valid_until"]
+                entry is not None
+                and (entry.state_by(bound) if entry.changes else entry.first) is State.ACTIVE
+                and entry.valid_from <= at < entry.valid_until
+                and entry.terms.evidence not in self.refused
+                and (provider is None or entry.terms.provider == provider)
+                and (not entry.terms.limited or _uses_left(entry, at, used))
             ):
                 out.append(enterprise)
         return frozenset(out)
 
+    # ---- a copy to start from
 
-def facts_of(entry: Entry | None, at: str) -> Facts:
-    """The facts that the `score` scope asks for."""
+    def dump(self) -> Iterator[list[Any]]:
+        """The whole book as rows of JSON values, oldest first: what a node keeps so that it need not replay.
+
+        The first row is [version, head, institution states].
+        """
+        yield [1, self.head, {name: [list(one) for one in said] for name, said in self._institutions.items()}]
+        current = {id(entry) for subjects in self._newest.values() for entry in subjects.values()}
+        plain = {id(terms): key for key, terms in self._terms.items()}
+        for entry in self._by_id.values():
+            yield [
+                entry.consent_id, entry.enterprise, plain[id(entry.terms)], entry.key.hex(), entry.first,
+                entry.sequence, entry.head, entry.at, entry.valid_from, entry.valid_until, entry.seq,
+                None if entry.earlier is None else entry.earlier.consent_id, entry.changes, id(entry) in current,
+            ]  # fmt: skip
+
+    @classmethod
+    def load(cls, rows: Iterable[Sequence[Any]], refused: frozenset[str] = frozenset()) -> ConsentBook:
+        """A book from what `dump` gave. Raises ValueError for rows of another version."""
+        book = cls(refused)
+        lines = iter(rows)
+        version, book.head, institutions = next(lines)
+        if version != 1:
+            raise ValueError(f"version: 1 of a book's rows is needed, found {version!r}: replay the feed instead")
+        book._institutions = {name: [(seq, state) for seq, state in said] for name, said in institutions.items()}
+        for (
+            consent_id, enterprise, plain, key, first, sequence, head, at, valid_from, valid_until, seq, earlier,
+            changes, current,
+        ) in lines:  # fmt: skip
+            recipient, provider, purpose, modes, data, *numbers = plain
+            frozen = tuple((name, items if isinstance(items, str) else tuple(items)) for name, items in data)
+            terms = book._terms_of((recipient, provider, purpose, tuple(modes), frozen, *numbers))
+            life = Life(consent_id, State(first), sequence, head, book._same(at), book._same(valid_until))
+            before = None if earlier is None else book._by_id[earlier]
+            entry = Entry(life, enterprise, terms, bytes.fromhex(key), book._same(valid_from), seq, before)
+            entry.changes = tuple((position, State(state), moment) for position, state, moment in changes)
+            book._by_id[consent_id] = entry
+            if current:
+                book._newest.setdefault((recipient, purpose), {})[enterprise] = entry
+        return book
+
+
+def _primary(purpose: str) -> str | None:
+    return PURPOSE_MODES[Purpose(purpose)][0] if purpose in PURPOSES else None
+
+
+def in_period(used: Sequence[str], at: str, days: int) -> int:
+    """How many of the uses fall into the `days` before `at`."""
+    if not used:
+        return 0
+    # on the path of every score: many times as fast as consent.times, for the same fixed form
+    since = (datetime.fromisoformat(at) - timedelta(days=days)).isoformat()[:19] + "Z"
+    return sum(since < one for one in used)
+
+
+def _uses_left(entry: Entry, at: str, used: Uses | None) -> bool:
+    if used is None:
+        return False
+    terms, past = entry.terms, used.get(entry.consent_id, ())
+    if terms.total is not None and len(past) >= terms.total:
+        return False
+    return terms.count is None or terms.period_days is None or in_period(past, at, terms.period_days) < terms.count
+
+
+def facts_of(entry: Entry | None, at: str, used: Sequence[str] | None = None, **act: Any) -> Facts:
+    """What a consent says to the scopes `score` and `query`.
+
+    `used` are the times of its uses so far; `act` the facts about what is to be done and by whom.
+    """
     if entry is None:
-        return Facts(at=at)
+        return Facts(at=at, **act)
+    terms = entry.terms
+    recent = None if used is None or terms.period_days is None else in_period(used, at, terms.period_days)
     return Facts(
         at=at,
-        purpose=entry.body["purpose"],
-        consent_found=True,
-        refused=entry.body["type"] == "refusal",
-        withdrawn_at=entry.withdrawn_at,
-        valid_from=entry.body["valid_from"],
-        valid_until=entry.body["valid_until"],
+        consent_state=entry.state,
+        withdrawn_at=entry.since(State.WITHDRAWN, entry.changes[-1][0]) if entry.changes else None,
+        valid_from=entry.valid_from,
+        valid_until=entry.valid_until,
+        consented_modes=terms.modes,
+        consented_data=terms.data,
+        consented_window_months=terms.window_months,
+        max_uses=terms.total,
+        uses=None if used is None else len(used),
+        max_uses_in_period=terms.count,
+        uses_in_period=recent,
+        **act,
     )

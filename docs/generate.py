@@ -1,9 +1,9 @@
 """The parts of the documentation that are made from the code: `.venv/bin/python docs/generate.py [--check]`.
 
-Owns the state diagrams (from the transition tables), the table of cause codes (which codes exist is read from the
-source, what to do about each is `docs/causes.toml`), the list of report keys (from the schema) and what each mode
-reveals (from the statements that reports carry). Everything else in a page is written by hand: only what stands
-between a page's markers is replaced.
+Owns the state diagrams (from the transition tables), the tables of consent (fields, purposes, templates, decision
+table), the table of cause codes (which codes exist is read from the source, what to do about each is
+`docs/causes.toml`), the list of report keys (from the schema) and what each mode reveals (from the statements that
+reports carry). Everything else in a page is written by hand: only what stands between a page's markers is replaced.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import json
+import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +23,18 @@ PROJECT = DOCS.parent
 
 # Calls whose first argument is a code that a person may be shown as the cause of an end or a refusal.
 _CALLS = frozenset(
-    ("Cause", "cause", "TaskError", "RecipeError", "ScoringError", "EngineError", "Denied", "RegistryError", "fail")
+    (
+        "Cause",
+        "cause",
+        "TaskError",
+        "RecipeError",
+        "ScoringError",
+        "EngineError",
+        "Denied",
+        "Rule",
+        "RegistryError",
+        "fail",
+    )
 )
 _TREES = ("enclave", "federated", "models", "consent", "api/jobs")
 _NOT_ENDINGS = frozenset(("done",))  # a link's ordinary end
@@ -207,6 +219,87 @@ def _engine_facts() -> Any:
     return module
 
 
+# ---- consent -----------------------------------------------------------------------------------------------------
+
+
+def consent_fields() -> str:
+    from consent.artefact import FIELDS
+
+    out = ["| 字段 field | 含义 meaning | ISO/IEC TS 27560:2023 |", "|---|---|---|"]
+    out += [f"| `{one.name}` | {one.zh}<br>{one.en} | {one.iso27560} |" for one in FIELDS]
+    return "\n".join(out)
+
+
+def consent_purposes() -> str:
+    from consent.purposes import CATEGORIES, DEFINITIONS, MODE_DEFINITIONS, PERSONAL_CATEGORIES, PURPOSE_MODES
+
+    out = ["| 用途 purpose | 定义 definition | 可含的使用方式 uses it may carry |", "|---|---|---|"]
+    for purpose, (zh, en) in DEFINITIONS.items():
+        uses = ", ".join(f"`{mode}`" for mode in PURPOSE_MODES[purpose])
+        out.append(f"| `{purpose}` | {zh}<br>{en} | {uses} |")
+    out += ["", "| 使用方式 use | 定义 definition |", "|---|---|"]
+    out += [f"| `{mode}` | {zh}<br>{en} |" for mode, (zh, en) in MODE_DEFINITIONS.items()]
+    out += ["", "| 类别 category | 名称 name | 须个人同意 person's consent |", "|---|---|---|"]
+    for code, (zh, en) in CATEGORIES.items():
+        out.append(f"| `{code}` | {zh} · {en} | {'yes' if code in PERSONAL_CATEGORIES else ''} |")
+    return "\n".join(out)
+
+
+def consent_templates() -> str:
+    from consent.templates import PUBLISHED
+
+    columns = "| 时间范围 window, months | 保存 life, days | 有效期 validity, days | 次数 uses | 再提供 onward |"
+    out = [f"| 用途 purpose {columns}", "|---|---|---|---|---|---|"]
+    for purpose, one in PUBLISHED.items():
+        limits = one.limits
+        parts = [f"{limits['total']} in all"] if limits["total"] is not None else []
+        if limits["count"] is not None:
+            parts.append(f"{limits['count']} in {limits['period_days']} days")
+        onward = "企业同意者 whom the enterprise agrees to" if "*" in one.onward else ", ".join(one.onward) or "–"
+        out.append(
+            f"| `{purpose}` | {one.window_months} | {one.life_days} | {one.validity_days} "
+            f"| {'; '.join(parts) or '–'} | {onward} |"
+        )
+    return "\n".join(out)
+
+
+def consent_transitions() -> str:
+    from consent.lifecycle import FINAL, SIGNERS, TRANSITIONS
+
+    out = ["```mermaid", "stateDiagram-v2", "    [*] --> requested"]
+    for state, moves in TRANSITIONS.items():
+        out += [f"    {state} --> {after}: {action}" for action, after in moves.items()]
+        out += [f"    {state} --> [*]"] if state in FINAL else []
+    out += ["```", "", "| 动作 action | 签署者 signed by |", "|---|---|"]
+    answers = {
+        "grant": "企业（授权文件）enterprise, by the consent",
+        "refuse": "企业（拒绝文件）enterprise, by the refusal",
+    }
+    answers["supersede"] = "企业（续签的授权文件）enterprise, by the renewal"
+    names = {"enterprise": "企业 enterprise", "platform": "平台 platform"}
+    for action in dict.fromkeys(action for moves in TRANSITIONS.values() for action in moves):
+        out.append(f"| `{action}` | {answers.get(action) or names[SIGNERS[action]]} |")
+    return "\n".join(out)
+
+
+def policy_rules() -> str:
+    """The decision table: one row per rule in the order of judging, one column per scope."""
+    from consent.policy import RULES, SCOPES
+
+    out = ["| # | 代码 code | 被拒绝的理由 denied because | " + " | ".join(f"`{one}`" for one in SCOPES) + " | 依据 |"]
+    out.append("|---|---|---|" + "---|" * (len(SCOPES) + 1))
+    for number, rule in enumerate(RULES, 1):
+        marks = " | ".join("●" if scope in rule.scopes else "" for scope in SCOPES)
+        words = "<br>".join(_placeholders(text) for text in (rule.message_zh, rule.message))
+        out.append(f"| {number} | `{rule.code}` | {words} | {marks} | {rule.proves} |")
+    return "\n".join(out)
+
+
+def _placeholders(text: str) -> str:
+    """`{f.fact!r}` as a reader sees it."""
+    return re.sub(r"\{(?:f\.)?(\w+)(?:!r)?\}", r"‹\1›", text)
+
+
 # ---- pages -------------------------------------------------------------------------------------------------------
 
 PARTS: dict[str, tuple[str, Callable[[], str]]] = {
@@ -214,6 +307,11 @@ PARTS: dict[str, tuple[str, Callable[[], str]]] = {
     "states": ("states.md", diagrams),
     "report-keys": ("report.md", report_keys),
     "reveals": ("auditors.md", reveals),
+    "consent-fields": ("consent.md", consent_fields),
+    "consent-purposes": ("consent.md", consent_purposes),
+    "consent-templates": ("consent.md", consent_templates),
+    "consent-transitions": ("consent.md", consent_transitions),
+    "policy": ("consent.md", policy_rules),
 }
 
 

@@ -53,7 +53,7 @@ class Agent:
         self._side = load_side(config.data, config.role, config.party)
         self._journal = Journal(config.state_dir / "journal.sqlite")
         self._control = Control(config.control_url, config.ca, config.token())
-        self._consents = Consents(self._journal, config.platform(), self._control.feed)
+        self._consents = Consents(self._journal, config.platform(), self._control.feed, config.refuse_evidence)
         self._zone_key = vault.load_zone_key(config.state_dir) if config.role == "lab" else None
         self._relay = RelayServer(config.identity, config.relay) if config.relay else None
         self._airlock = Airlock(config, self._journal, self._control, self._consents)

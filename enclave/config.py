@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from consent import evidence
 from consent.keys import BadSignature, VerifyingKey
 from enclave.sandbox import Limits
 from federated.relay.tls import Identity
@@ -33,6 +34,8 @@ class NodeConfig:
     state_dir: Path
     party: str | None = None
     relay: str | None = None
+    # kinds of evidence that this owner does not take for a consent
+    refuse_evidence: frozenset[str] = frozenset()
     limits: Limits = field(default_factory=Limits)
 
     @property
@@ -69,9 +72,12 @@ def load(path: Path) -> NodeConfig:
         raw[name] = (path.parent / raw[name]).resolve()
         if name != "state_dir" and not raw[name].exists():
             raise BadConfig(f"{path}: field {name}: {raw[name]} does not exist")
+    refused = raw.pop("refuse_evidence", [])
+    if not isinstance(refused, list) or not set(map(str, refused)) <= set(evidence.KINDS):
+        raise BadConfig(f"{path}: field refuse_evidence: a list out of {', '.join(evidence.KINDS)} is needed")
     try:
         limits = Limits(**raw.pop("limits", {}))
-        config = NodeConfig(**raw, limits=limits)
+        config = NodeConfig(**raw, refuse_evidence=frozenset(refused), limits=limits)
         config.platform()
     except (TypeError, BadSignature) as error:
         raise BadConfig(f"{path}: {error}") from error

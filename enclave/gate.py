@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from consent.book import ConsentBook, verify_event
 from consent.keys import VerifyingKey
 from consent.policy import Facts, check
-from consent.times import parse
+from consent.times import parse, stamp
 from enclave.endings import JobEnded
 from enclave.journal import Journal
 from federated.relay.link import Cause
@@ -25,8 +26,14 @@ MAX_CLOCK_SKEW = 300.0
 class Consents:
     """The node's copy of the consent feed: every document verified before it counts, kept in the journal."""
 
-    def __init__(self, journal: Journal, platform: VerifyingKey, fetch: Callable[[int], Awaitable[dict]]) -> None:
-        self.book = ConsentBook()
+    def __init__(
+        self,
+        journal: Journal,
+        platform: VerifyingKey,
+        fetch: Callable[[int], Awaitable[dict]],
+        refused: frozenset[str] = frozenset(),
+    ) -> None:
+        self.book = ConsentBook(refused)
         self._journal = journal
         self._platform = platform
         self._fetch = fetch
@@ -82,9 +89,11 @@ class JobGate:
 
     def _facts(self, moment: Moment, cohort: int) -> Facts:
         seen, self._latest = self._latest, max(moment.at, self._latest or moment.at)
+        # an agreed moment may be the peer's, the next our own: only a step beyond the tolerated skew is a step back
+        earliest = None if seen is None else stamp(parse(seen) - timedelta(seconds=MAX_CLOCK_SKEW))
         return Facts(
             at=moment.at,
-            last_seen_at=seen,
+            last_seen_at=earliest,
             institution=self._book.institution_state(self.recipient, moment.seq),
             purpose=self.purpose,
             mode=self._ticket["mode"],

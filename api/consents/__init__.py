@@ -1,1 +1,1 @@
-"""Consents, refusals and withdrawals: imported, verified, countersigned, and told to the nodes by one feed."""
+"""Consents, refusals and transitions: imported, verified, countersigned, and told to the nodes by one feed."""

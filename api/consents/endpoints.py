@@ -30,7 +30,7 @@ async def import_consents(
     caller: Annotated[Caller, Depends(permits(Action.CONSENT_IMPORT))],
     request: Request,
 ) -> ImportResult:
-    """Import enterprise-signed consents, refusals and withdrawals, one JSON document a line, in order."""
+    """Import enterprise-signed consents, refusals and transitions, one JSON document a line, in order."""
     result = ImportResult()
     batch: list[tuple[int, bytes]] = []
     number = documents = 0
@@ -88,5 +88,5 @@ def feed(
     after: Annotated[int, Query(ge=0, le=2**62)] = 0,
     limit: Annotated[int, Query(ge=1, le=20_000)] = 5000,
 ) -> Response:
-    """Consents, refusals and withdrawals in one order without gaps, after event number `after`."""
+    """Consents, refusals and transitions in one order without gaps, after event number `after`."""
     return Response("".join(service.feed(control, after, limit)), media_type="application/json")

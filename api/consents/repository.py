@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, ClassVar
@@ -11,6 +12,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from api.consents.states import CONSENT
 from api.db import Base, Machine, Stateful
+from consent.lifecycle import Life, State
 from consent.policy import Facts
 
 
@@ -35,6 +37,12 @@ class Consent(Stateful, Base):
     seq: Mapped[int] = mapped_column(sa.BigInteger, sa.ForeignKey("feed.seq"), unique=True)
     withdrawn_at: Mapped[str | None]
     withdrawn_seq: Mapped[int | None] = mapped_column(sa.BigInteger, sa.ForeignKey("feed.seq"))
+    terms: Mapped[dict[str, Any]]  # what the policy asks of a consent: modes, data, window_months, limits
+    supersedes: Mapped[str | None]
+    # the place of the last document in the consent's chain, and what the next one must name
+    sequence: Mapped[int] = mapped_column(sa.BigInteger)
+    head_sha256: Mapped[str]
+    changed_at: Mapped[str]
     imported_at: Mapped[datetime]
 
     __table_args__ = (
@@ -54,7 +62,10 @@ class FeedEvent(Base):
     document: Mapped[str]
     recorded_at: Mapped[datetime]
 
-    __table_args__ = (sa.CheckConstraint("seq > 0", name="feed_seq_positive"),)
+    __table_args__ = (
+        sa.CheckConstraint("seq > 0", name="feed_seq_positive"),
+        sa.Index("feed_consent", "consent_id"),
+    )
 
 
 class FeedHead(Base):
@@ -86,6 +97,34 @@ def known(session: Session, consent_ids: set[str]) -> dict[str, Consent]:
     return {row.consent_id: row for row in rows}
 
 
+def life(row: Consent) -> Life:
+    return Life(row.consent_id, State(row.state), row.sequence, row.head_sha256, row.changed_at, row.valid_until)
+
+
+# the refusal of a renewal leaves what stands: it is not the enterprise's word on the purpose
+_WORD = sa.or_(Consent.state != "refused", Consent.supersedes.is_(None))
+
+Subject = tuple[str, str, str]  # enterprise, recipient, purpose
+
+
+def standing(session: Session, subjects: set[Subject]) -> dict[Subject, Consent]:
+    """The newest word of each subject that has one."""
+    key = sa.tuple_(Consent.enterprise, Consent.recipient, Consent.purpose)
+    query = (
+        sa.select(Consent)
+        .distinct(Consent.enterprise, Consent.recipient, Consent.purpose)
+        .where(key.in_(subjects), _WORD)
+        .order_by(Consent.enterprise, Consent.recipient, Consent.purpose, Consent.seq.desc())
+    )
+    return {(row.enterprise, row.recipient, row.purpose): row for row in session.scalars(query)}
+
+
+def bodies(session: Session, consent_id: str) -> list[dict[str, Any]]:
+    """The bodies of every document of one consent, in the order of the feed."""
+    query = sa.select(FeedEvent.document).where(FeedEvent.consent_id == consent_id).order_by(FeedEvent.seq)
+    return [json.loads(document)["body"] for document in session.scalars(query)]
+
+
 def newest(
     session: Session, enterprise: str, recipient: str, provider: str, purpose: str, *, lock: bool = False
 ) -> Consent | None:
@@ -95,7 +134,7 @@ def newest(
     """
     query = (
         sa.select(Consent)
-        .where(Consent.enterprise == enterprise, Consent.recipient == recipient, Consent.purpose == purpose)
+        .where(Consent.enterprise == enterprise, Consent.recipient == recipient, Consent.purpose == purpose, _WORD)
         .order_by(Consent.seq.desc())
         .limit(1)
     )
@@ -103,18 +142,29 @@ def newest(
     return found if found is not None and found.provider == provider else None
 
 
-def facts_of(row: Consent | None, at: str) -> Facts:
-    """The facts that the policy scope `score` asks for."""
+def facts_of(
+    row: Consent | None, at: str, *, purpose: str, use: str, institution: str | None, uses: tuple[int, int]
+) -> Facts:
+    """The facts that the policy scope `score` asks for; `uses` are those made in all and in the limit's period."""
     if row is None:
-        return Facts(at=at)
+        return Facts(at=at, institution=institution, purpose=purpose, use=use)
+    limits = row.terms["limits"]
     return Facts(
         at=at,
-        purpose=row.purpose,
-        consent_found=True,
-        refused=row.state == "refused",
+        institution=institution,
+        purpose=purpose,
+        use=use,
+        consent_state=row.state,
         withdrawn_at=row.withdrawn_at,
         valid_from=row.valid_from,
         valid_until=row.valid_until,
+        consented_modes=frozenset(row.terms["modes"]),
+        consented_data=row.terms["data"],
+        consented_window_months=row.terms["window_months"],
+        max_uses=limits["total"],
+        uses=uses[0],
+        max_uses_in_period=limits["count"],
+        uses_in_period=uses[1],
     )
 
 
@@ -123,7 +173,7 @@ def covered_count(session: Session, recipient: str, provider: str, purpose: str,
     newest_word = (
         sa.select(Consent.provider, Consent.state, Consent.valid_from, Consent.valid_until)
         .distinct(Consent.enterprise)
-        .where(Consent.recipient == recipient, Consent.purpose == purpose)
+        .where(Consent.recipient == recipient, Consent.purpose == purpose, _WORD)
         .order_by(Consent.enterprise, Consent.seq.desc())
         .subquery()
     )

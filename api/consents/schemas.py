@@ -20,6 +20,7 @@ class ImportResult(BaseModel):
     accepted: int = 0
     refused: int = 0
     withdrawn: int = 0
+    changed: int = Field(default=0, description="consents paused or resumed")
     unchanged: int = 0
     failed: int = Field(default=0, description="lines not taken; `errors` names the first thousand")
     errors: list[LineError] = []
@@ -38,6 +39,8 @@ class ConsentOut(BaseModel):
     valid_from: str
     valid_until: str
     withdrawn_at: str | None
+    sequence: int
+    head_sha256: str
     seq: int
 
 

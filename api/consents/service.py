@@ -19,17 +19,27 @@ from api.auth import Caller, Role
 from api.consents import repository
 from api.consents.repository import Consent, FeedEvent
 from api.consents.schemas import ConsentOut, Consents, Count, Counts, ImportResult, LineError
+from api.consents.states import CONSENT
 from api.control import Control
 from api.db import AuditRow, Unit
-from consent import artefact
+from consent import artefact, templates
 from consent.artefact import MalformedDocument
+from consent.canonical import digest
 from consent.keys import BadSignature, SigningKey
+from consent.lifecycle import Action, Life, LifecycleError, State, apply, ended, succession
 from consent.signed import countersign, signer, verify
 
 MAX_LINE = 64 * 1024
 MAX_ERRORS = 1000
 FEED_TOPIC = "feed"
 
+_SAID = {
+    Action.PAUSE: "paused by the enterprise",
+    Action.RESUME: "resumed by the enterprise",
+    Action.WITHDRAW: "withdrawn by the enterprise",
+    Action.EXPIRE: "its term was over when a new consent was given",
+    Action.SUPERSEDE: "renewed by the enterprise",
+}
 _SIGNATURE_FIELDS = frozenset({"role", "suite", "key_id", "public_key", "signature"})
 
 
@@ -86,10 +96,20 @@ def check_line(number: int, line: bytes, key: SigningKey) -> Checked:
     document = read_document(line)
     try:
         kind = artefact.check(document["body"])
+        if artefact.signer_of(document["body"]) != "enterprise":
+            raise BadLine(
+                "not_an_enterprise_document",
+                f"a {kind} is not the enterprise's to sign and is not imported",
+                "此类文件不由企业签署，不能导入",
+            )
+        if kind == "consent":
+            templates.check(document["body"])
         body = verify(document, "enterprise")
         signed = countersign(document, key, "platform")
     except MalformedDocument as error:
-        raise BadLine("malformed_document", str(error), f"文件格式不符：{error}") from error
+        raise BadLine(error.code, error.message, error.message_zh) from error
+    except templates.ExceedsTemplate as error:
+        raise BadLine(error.code, error.message, error.message_zh) from error
     except BadSignature as error:
         raise BadLine("bad_signature", str(error), f"签名无效：{error}") from error
     except (CanonicalizationError, UnicodeEncodeError, TypeError, RecursionError) as error:
@@ -104,22 +124,47 @@ def check_line(number: int, line: bytes, key: SigningKey) -> Checked:
     )
 
 
+@dataclass
+class _Held:
+    """A consent as the batch sees it: on record before, or taken in earlier in this batch."""
+
+    life: Life
+    enterprise: str
+    public_key: str
+    sha256: str
+
+
 class _Batch:
     """Decides, in line order, what each checked document does to the book; collects the rows to insert."""
 
-    def __init__(self, unit: Unit, result: ImportResult, head: int, known: dict[str, Consent]) -> None:
+    def __init__(
+        self,
+        unit: Unit,
+        result: ImportResult,
+        head: int,
+        known: dict[str, Consent],
+        standing: dict[repository.Subject, Consent],
+    ) -> None:
         self.unit, self.result, self.head = unit, result, head
-        self.known = known
+        rows = {row.consent_id: row for row in (*known.values(), *standing.values())}
+        self.held = {
+            name: _Held(repository.life(row), row.enterprise, row.public_key, row.document_sha256)
+            for name, row in rows.items()
+        }
+        self.newest = {subject: row.consent_id for subject, row in standing.items()}
         self.grants: dict[str, dict[str, Any]] = {}
         self.events: list[dict[str, Any]] = []
-        self.withdrawals: list[tuple[str, str, int]] = []
-        self.withdrawn: set[str] = set()
+        self.moves: list[tuple[Life, str, int]] = []  # after, action, feed position
+        self.moved: dict[str, set[str]] = {}  # digests of the transitions of this batch
 
     def take(self, item: Checked) -> None:
-        if item.kind == "withdrawal":
-            self._withdraw(item)
-        else:
-            self._grant(item)
+        try:
+            if item.kind == "transition":
+                self._transition(item)
+            else:
+                self._answer(item)
+        except LifecycleError as error:
+            raise BadLine(error.code, error.message, error.message_zh) from error
 
     def _event(self, item: Checked) -> int:
         self.head += 1
@@ -134,21 +179,32 @@ class _Batch:
         )
         return self.head
 
-    def _grant(self, item: Checked) -> None:
+    def _move(self, life: Life, action: str, seq: int) -> None:
+        self.held[life.consent_id].life = life
+        self.moves.append((life, action, seq))
+
+    def _answer(self, item: Checked) -> None:
         body = item.body
         name = body["consent_id"]
-        earlier = self.grants[name]["document_sha256"] if name in self.grants else None
-        if name in self.known:
-            earlier = self.known[name].document_sha256
-        if earlier == item.sha256:
-            self.result.unchanged += 1
-            return
-        if earlier is not None:
+        if name in self.held:
+            if self.held[name].sha256 == item.sha256:
+                self.result.unchanged += 1
+                return
             raise BadLine(
                 "consent_id_reused",
                 f"consent_id {name} belongs to another document already",
                 f"授权编号 {name} 已被另一份文件使用",
             )
+        subject = (body["enterprise"], body["recipient"], body["purpose"])
+        before = self.held[self.newest[subject]].life if subject in self.newest else None
+        life = apply(None, body)
+        action = succession(before, body)
+        seq = self._event(item)
+        if before is not None and action is not None:
+            self._move(ended(before, action, life.at, life.head), action, seq)
+        self.held[name] = _Held(life, body["enterprise"], item.public_key, item.sha256)
+        if item.kind == "consent" or body["supersedes"] is None:
+            self.newest[subject] = name
         self.grants[name] = {
             "consent_id": name,
             "enterprise": body["enterprise"],
@@ -157,10 +213,15 @@ class _Batch:
             "purpose": body["purpose"],
             "valid_from": body["valid_from"],
             "valid_until": body["valid_until"],
-            "state": "active" if item.kind == "consent" else "refused",
+            "state": life.state.value,
             "public_key": item.public_key,
             "document_sha256": item.sha256,
-            "seq": self._event(item),
+            "seq": seq,
+            "terms": {field: body[field] for field in ("modes", "data", "window_months", "limits")},
+            "supersedes": body["supersedes"],
+            "sequence": life.sequence,
+            "head_sha256": life.head,
+            "changed_at": life.at,
             "imported_at": self.unit.now,
         }
         if item.kind == "consent":
@@ -168,30 +229,37 @@ class _Batch:
         else:
             self.result.refused += 1
 
-    def _withdraw(self, item: Checked) -> None:
-        name = item.body["consent_id"]
-        if name in self.grants:
-            grant = self.grants[name]
-            enterprise, key, state = grant["enterprise"], grant["public_key"], grant["state"]
-        elif name in self.known:
-            row = self.known[name]
-            enterprise, key, state = row.enterprise, row.public_key, row.state
-        else:
+    def _transition(self, item: Checked) -> None:
+        name, action = item.body["consent_id"], item.body["action"]
+        held = self.held.get(name)
+        if held is None:
             raise BadLine("consent_unknown", f"there is no consent {name}", f"没有授权 {name}")
-        if enterprise != item.body["enterprise"] or key != item.public_key:
+        if held.enterprise != item.body["enterprise"] or held.public_key != item.public_key:
             raise BadLine(
                 "not_the_enterprise",
-                f"the withdrawal of {name} is not signed by the enterprise that gave it",
-                f"授权 {name} 的撤回并非由授权企业签署",
+                f"the {action} of {name} is not signed by the enterprise that gave it",
+                f"授权 {name} 的变更并非由授权企业签署",
             )
-        if state == "withdrawn" or name in self.withdrawn:
+        if held.life.state is State.WITHDRAWN and action == Action.WITHDRAW:
             self.result.unchanged += 1
             return
-        if state == "refused":
-            raise BadLine("not_a_consent", f"{name} is a refusal: nothing to withdraw", f"{name} 是拒绝，无可撤回")
-        self.withdrawn.add(name)
-        self.withdrawals.append((name, item.body["at"], self._event(item)))
-        self.result.withdrawn += 1
+        try:
+            life = apply(held.life, item.body)
+        except LifecycleError:
+            # the very document that moved it before, sent again
+            if self._taken(name, item.body):
+                self.result.unchanged += 1
+                return
+            raise
+        self.moved.setdefault(name, set()).add(life.head)
+        self._move(life, action, self._event(item))
+        if action == Action.WITHDRAW:
+            self.result.withdrawn += 1
+        else:
+            self.result.changed += 1
+
+    def _taken(self, name: str, body: dict[str, Any]) -> bool:
+        return digest(body) in self.moved.get(name, ()) or body in repository.bodies(self.unit.session, name)
 
     def write(self) -> None:
         session, unit = self.unit.session, self.unit
@@ -211,12 +279,14 @@ class _Batch:
                     for row in rows
                 ],
             )  # fmt: skip
-        if self.withdrawals:
-            rows_by_id = repository.known(session, {name for name, _, _ in self.withdrawals})
-            for name, at, seq in self.withdrawals:
-                row = rows_by_id[name]
-                row.withdrawn_at, row.withdrawn_seq = at, seq
-                unit.transition(row, "withdrawn", "consent.withdraw", "withdrawn by the enterprise", seq=seq)
+        if self.moves:
+            rows_by_id = repository.known(session, {life.consent_id for life, _, _ in self.moves})
+            for life, action, seq in self.moves:
+                row = rows_by_id[life.consent_id]
+                row.sequence, row.head_sha256, row.changed_at = life.sequence, life.head, life.at
+                if life.state is State.WITHDRAWN:
+                    row.withdrawn_at, row.withdrawn_seq = life.at, seq
+                unit.transition(row, life.state.value, f"consent.{action}", _SAID[Action(action)], seq=seq)
 
 
 def _report(result: ImportResult, number: int, error: BadLine) -> None:
@@ -238,7 +308,12 @@ def import_batch(control: Control, caller: Caller, lines: list[tuple[int, bytes]
     with control.db.unit(caller) as unit:
         head = repository.lock_head(unit.session)
         known = repository.known(unit.session, {item.body["consent_id"] for item in checked})
-        batch = _Batch(unit, result, head.seq, known)
+        subjects = {
+            (item.body["enterprise"], item.body["recipient"], item.body["purpose"])
+            for item in checked
+            if item.kind != "transition"
+        }
+        batch = _Batch(unit, result, head.seq, known, repository.standing(unit.session, subjects))
         for item in checked:
             try:
                 batch.take(item)
@@ -277,7 +352,7 @@ def of_enterprise(control: Control, caller: Caller, enterprise: str) -> Consents
 def counts(control: Control, caller: Caller) -> Counts:
     with control.db.read() as session:
         rows = repository.counts(session, _recipient_scope(caller))
-        total: dict[str, int] = {"active": 0, "refused": 0, "withdrawn": 0}
+        total = dict.fromkeys(sorted(CONSENT.states), 0)
         for row in rows:
             total[row.state] += row.n
         items = [Count(recipient=r.recipient, purpose=r.purpose, state=r.state, count=r.n) for r in rows]

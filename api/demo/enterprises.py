@@ -13,14 +13,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from consent import artefact
+from consent import artefact, templates
 from consent.keys import SigningKey
-from consent.purposes import DEFINITIONS, Purpose
+from consent.purposes import Purpose
 from consent.signed import sign
 from consent.times import stamp
 
-NOTICE = "\n".join(f"{purpose}: {zh} / {en}" for purpose, (zh, en) in DEFINITIONS.items())
-NOTICE_SHA256 = hashlib.sha256(NOTICE.encode()).hexdigest()
 _TERM = timedelta(days=365)
 
 
@@ -66,11 +64,13 @@ class Register:
             "enterprise": enterprise,
             "recipient": recipient,
             "provider": self.provider,
-            "purpose": purpose,
             # clocks of nodes differ: valid from a moment ago
             "valid_from": stamp(self.now - timedelta(minutes=5)),
             "valid_until": stamp(self.now + _TERM),
-            "notice_sha256": NOTICE_SHA256,
+            "given_at": stamp(self.now),
+            # nobody acts but this program: the evidence says so
+            "evidence": {"kind": "import", "reference": hashlib.sha256(b"creditlab demo").hexdigest()},
+            **templates.terms(purpose),
         }
 
     def consent(self, enterprise: str, recipient: str, purpose: Purpose) -> dict[str, Any]:

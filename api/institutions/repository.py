@@ -42,6 +42,11 @@ def institution(session: Session, institution_id: str) -> Institution | None:
     return session.get(Institution, institution_id)
 
 
+def state(session: Session, institution_id: str) -> str | None:
+    """The fact `institution` of the policy: an institution on record is active."""
+    return None if institution(session, institution_id) is None else "active"
+
+
 def institutions(session: Session) -> Sequence[Institution]:
     return session.scalars(sa.select(Institution).order_by(Institution.id)).all()
 

@@ -189,10 +189,19 @@ def _ticket_fields(unit: Unit, job_id: str, body: JobIn, issued_at: datetime, se
 
 
 def _propose(control: Control, unit: Unit, caller: Caller, body: JobIn, retry_of: Job | None) -> Job:
-    policy.check("job.propose", Facts(purpose=body.purpose, mode=body.mode, recipe=body.recipe.name))
     job_id = f"j-{secrets.token_hex(6)}"
     fields = _ticket_fields(unit, job_id, body, unit.now, control.settings.ticket_seconds)
     bank, lab = fields["parties"]["bank"], fields["parties"]["lab"]
+    policy.check(
+        "job.propose",
+        Facts(
+            at=fields["issued_at"],
+            institution=institutions.state(unit.session, bank["institution"]),
+            purpose=body.purpose,
+            mode=body.mode,
+            recipe=body.recipe.name,
+        ),
+    )
     if Role.OPERATOR not in caller.roles and bank["institution"] != caller.institution:
         raise Forbidden(
             f"a job is proposed by its own bank, not by {caller.institution}",
@@ -302,6 +311,7 @@ def _issue(control: Control, unit: Unit, caller: Caller, job: Job, reason: str) 
         "job.start",
         Facts(
             at=fields["issued_at"],
+            institution=institutions.state(unit.session, bank["institution"]),
             purpose=body.purpose,
             mode=body.mode,
             recipe=body.recipe.name,

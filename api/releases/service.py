@@ -137,7 +137,14 @@ def approve(control: Control, caller: Caller, release_id: str, reason: str) -> R
         reviews = repository.reviews(unit.session, release_id)
         approving = tuple(r.account_id for r in reviews if r.decision == "approve")
         rejecting = tuple(r.account_id for r in reviews if r.decision == "reject")
-        policy.check("release", Facts(author=job.requested_by, approvals=approving, rejections=rejecting))
+        facts = Facts(
+            at=stamp(unit.now),
+            institution=institutions.state(unit.session, job.bank),
+            author=job.requested_by,
+            approvals=approving,
+            rejections=rejecting,
+        )
+        policy.check("release", facts)
         assert job.ticket is not None
         parties = nodes.addressed(unit.session, job.ticket["body"]["parties"])
         release.release_order = make_release_order(

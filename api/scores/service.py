@@ -16,9 +16,11 @@ from starlette.concurrency import run_in_threadpool
 
 from api.auth import Caller
 from api.consents import repository as consents
+from api.consents.repository import Consent
 from api.control import Control
 from api.db import SYSTEM, Actor, Unit
 from api.errors import ApiError, DeadlineExceeded, Forbidden, NotFound
+from api.institutions import repository as institutions
 from api.jobs import repository as jobs
 from api.nodes import repository as nodes
 from api.releases import repository as releases
@@ -27,14 +29,19 @@ from api.scores.repository import ScoreAnswer, ScorePermit
 from api.scores.schemas import AnswerIn, AnswerOut, ModelOut, ScoreIn, ScoreOut
 from api.usage import repository as usage
 from consent import policy
-from consent.purposes import Purpose
+from consent.purposes import Mode, Purpose
 from consent.ticket import make_permit
 from consent.times import stamp
 
 # a permit's times are whole seconds: it must outlive the wait it is made for
 _ROUNDING_SECONDS = 2
 # what a node answers when its own gate finds no live consent
-_CONSENT_CODES = frozenset({"no_consent", "consent_refused", "consent_withdrawn", "expired", "not_yet_valid"})
+_CONSENT_CODES = frozenset(
+    {
+        "no_consent", "consent_refused", "consent_withdrawn", "consent_paused", "expired", "not_yet_valid",
+        "use_not_consented", "uses_exhausted", "frequency_exceeded", "institution_suspended", "institution_removed",
+    }
+)  # fmt: skip
 
 
 class NodeRefused(ApiError):
@@ -59,6 +66,14 @@ class Issued:
     node: str
 
 
+def _uses(unit: Unit, found: Consent | None) -> tuple[int, int]:
+    """Uses under a consent, in all and in the period of its limit."""
+    if found is None:
+        return 0, 0
+    days = found.terms["limits"]["period_days"] or 0
+    return usage.counted(unit.session, found.consent_id, unit.now - timedelta(days=days))
+
+
 def permit(control: Control, caller: Caller, permit_id: str, body: ScoreIn) -> Issued:
     """Records the use and signs the permit, together. Raises Denied without a live consent."""
     with control.db.unit(caller) as unit:
@@ -68,7 +83,17 @@ def permit(control: Control, caller: Caller, permit_id: str, body: ScoreIn) -> I
             raise NotFound("released model", "已放行模型", body.release_sha256 or str(body.job_id))
         purpose = Purpose.UNDERWRITING_SCORE
         found = consents.newest(unit.session, body.enterprise, job.bank, job.lab, purpose, lock=True)
-        policy.check("score", consents.facts_of(found, stamp(unit.now)))
+        policy.check(
+            "score",
+            consents.facts_of(
+                found,
+                stamp(unit.now),
+                purpose=purpose,
+                use=Mode.SCORING,
+                institution=institutions.state(unit.session, job.bank),
+                uses=_uses(unit, found),
+            ),
+        )
         assert found is not None  # or the policy had denied
         assert release.release_order is not None
         assert job.ticket is not None

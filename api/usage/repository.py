@@ -56,6 +56,13 @@ def record(unit: Unit, **fields: Any) -> Usage:
     return unit.create(row, "usage.record", row.reason, purpose=row.purpose)
 
 
+def counted(session: Session, consent_id: str, since: datetime) -> tuple[int, int]:
+    """How many uses were made under a consent, in all and after `since`."""
+    query = sa.select(sa.func.count(), sa.func.count().filter(Usage.at > since)).where(Usage.consent_id == consent_id)
+    total, recent = session.execute(query).one()
+    return total, recent
+
+
 def outcome(unit: Unit, usage_id: str, outcome: str, code: str | None = None) -> None:
     row = UsageOutcome(usage_id=usage_id, at=unit.now, outcome=outcome, code=code)
     unit.create(row, "usage.outcome", outcome)

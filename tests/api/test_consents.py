@@ -6,14 +6,18 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy as sa
 
 from api.client import LabError
 from api.consents.service import MAX_LINE
+from consent import artefact
 from consent.book import ConsentBook, verify_event
 from consent.keys import SigningKey
+from consent.signed import sign
+from consent.times import stamp
 from tests.api.world import Enterprise, World
 
 
@@ -25,7 +29,7 @@ def test_documents_arrive_in_the_feed_countersigned_in_order(world: World) -> No
 
     feed = world.bank.feed()
     assert feed["head"] == result["head"] == 3
-    assert [(e["seq"], e["kind"]) for e in feed["events"]] == [(1, "consent"), (2, "refusal"), (3, "withdrawal")]
+    assert [(e["seq"], e["kind"]) for e in feed["events"]] == [(1, "consent"), (2, "refusal"), (3, "transition")]
     book = ConsentBook()
     for event in feed["events"]:
         verify_event(event, world.key.public)  # what a node does itself
@@ -36,7 +40,7 @@ def test_documents_arrive_in_the_feed_countersigned_in_order(world: World) -> No
 def test_each_bad_line_is_named_and_good_lines_are_kept(world: World) -> None:
     one, two = Enterprise("E1"), Enterprise("E2")
     tampered = json.loads(one.consent("c-3"))
-    tampered["body"]["recipient"] = "bank-b"
+    tampered["body"]["given_at"] = "2026-01-01T00:00:00Z"
     missing = json.loads(one.consent("c-4"))
     del missing["body"]["purpose"]
     twice_signed = json.loads(one.consent("c-5"))
@@ -49,7 +53,7 @@ def test_each_bad_line_is_named_and_good_lines_are_kept(world: World) -> None:
         json.dumps(missing).encode(),
         json.dumps(twice_signed).encode(),
         b'{"body": NaN, "signatures": []}',
-        one.consent("c-1", purpose="report_query"),  # the number is taken
+        one.consent("c-1", purpose="underwriting_score"),  # the number is taken
         one.withdrawal("c-none"),
         one.withdrawal("c-1", key=two.key),
         two.withdrawal("c-1"),
@@ -91,19 +95,72 @@ def test_importing_again_changes_nothing(world: World) -> None:
 def test_a_refusal_cannot_be_withdrawn_and_withdrawn_is_final(world: World) -> None:
     one = Enterprise("E1")
     world.gateway.import_consents([one.refusal("c-1"), one.consent("c-2")])
-    assert world.gateway.import_consents([one.withdrawal("c-1")])["errors"][0]["code"] == "not_a_consent"
+    assert world.gateway.import_consents([one.withdrawal("c-1")])["errors"][0]["code"] == "illegal_transition"
     world.gateway.import_consents([one.withdrawal("c-2")])
     [refused, withdrawn] = world.operator.consents("E1")
     assert (refused["state"], withdrawn["state"]) == ("refused", "withdrawn")
     assert withdrawn["withdrawn_at"]
 
 
+def test_pause_resume_and_renewal_move_along_one_table(world: World) -> None:
+    """R14: the control plane's state and a node's book agree after every document."""
+    one = Enterprise("E1")
+    consent = one.consent("c-1")
+    paused = one.transition(consent, "pause")
+    resumed = one.transition(paused, "resume")
+    renewal = one.consent("c-2", supersedes="c-1", valid_from=stamp(datetime.now(UTC)))
+    lines = [consent, paused, resumed, renewal]
+    result = world.gateway.import_consents(lines)
+    assert (result["accepted"], result["changed"], result["failed"]) == (2, 2, 0)
+    again = world.gateway.import_consents(lines)
+    assert (again["unchanged"], again["failed"]) == (4, 0)
+    assert [c["state"] for c in world.operator.consents("E1")] == ["expired", "active"]
+    book = ConsentBook()
+    for event in world.bank.feed()["events"]:
+        verify_event(event, world.key.public)
+        book.apply(event)
+    assert book.covered("bank-a", "joint_training", stamp(datetime.now(UTC))) == {"E1"}
+    entry = book.entry("E1", "bank-a", "joint_training")
+    assert entry is not None and entry.consent_id == "c-2"
+
+
+def test_what_the_life_of_a_consent_does_not_allow_is_refused_by_name(world: World) -> None:
+    one = Enterprise("E1")
+    consent = one.consent("c-1")
+    world.gateway.import_consents([consent])
+    paused = one.transition(consent, "pause")
+    lines = [
+        one.consent("c-2"),  # a second one beside the first
+        one.transition(consent, "resume"),
+        one.transition(paused, "resume"),  # the pause between is missing
+        one.consent("c-3", supersedes="c-none"),
+        one.consent("c-4", purpose="report_query", window_months=61),
+    ]
+    errors = {e["line"]: e["code"] for e in world.gateway.import_consents(lines)["errors"]}
+    assert errors == {
+        1: "consent_stands",
+        2: "illegal_transition",
+        3: "out_of_sequence",
+        4: "supersedes_unknown",
+        5: "exceeds_template",
+    }
+
+
+def test_what_the_platform_says_is_not_imported(world: World) -> None:
+    one = Enterprise("E1")
+    said = artefact.institution_state(institution="bank-b", state="removed", at="2026-01-01T00:00:00Z", ground="x")
+    line = json.dumps(sign(said, one.key, "enterprise")).encode()
+    [error] = world.gateway.import_consents([line])["errors"]
+    assert error["code"] == "not_an_enterprise_document"
+
+
 def test_concurrent_imports_leave_no_gap(world: World) -> None:
     def send(worker: int) -> None:
-        enterprise = Enterprise(f"W{worker}")
+        key = SigningKey.generate()
         with world.client("gateway") as client:
             for part in range(5):
-                client.import_consents([enterprise.consent(f"c-{worker}-{part}-{i}") for i in range(20)])
+                names = [f"{worker}-{part}-{i}" for i in range(20)]
+                client.import_consents([Enterprise(f"W{n}", key).consent(f"c-{n}") for n in names])
 
     threads = [threading.Thread(target=send, args=(n,)) for n in range(4)]
     for thread in threads:
@@ -140,13 +197,13 @@ def test_a_withdrawal_wakes_a_waiting_node_at_once(world: World) -> None:
     thread.join(5)
     assert answered, "the poll was not woken"
     assert answered[0] - done < 0.5
-    assert world.bank.feed(head)["events"][0]["kind"] == "withdrawal"
+    assert world.bank.feed(head)["events"][0]["kind"] == "transition"
 
 
 def test_an_import_has_a_limit_and_says_where_to_go_on(make_world: Callable[..., World]) -> None:
     world = make_world(max_consent_documents=10, consent_batch=4)
-    one = Enterprise("E1")
-    result = world.gateway.import_consents([one.consent(f"c-{i}") for i in range(15)])
+    key = SigningKey.generate()
+    result = world.gateway.import_consents([Enterprise(f"E{i}", key).consent(f"c-{i}") for i in range(15)])
     assert result["accepted"] == 10
     assert [(e["line"], e["code"]) for e in result["errors"]] == [(11, "too_many_documents")]
 
@@ -165,16 +222,6 @@ def test_the_gateway_alone_imports(world: World) -> None:
     with pytest.raises(LabError) as refused:
         world.operator.import_consents([Enterprise("E1").consent("c-1")])
     assert refused.value.code == "role_missing"
-
-
-def test_import_is_fast_enough(world: World) -> None:
-    """43,000 documents must take under 40 s of one core: measured on a tenth of it, the client's share included."""
-    n = 4000
-    key = SigningKey.generate()
-    lines = [Enterprise(f"E{i}", key).consent(f"c-{i}") for i in range(n)]
-    started = time.process_time()
-    assert world.gateway.import_consents(lines)["accepted"] == n
-    assert time.process_time() - started < 40 * n / 43_000
 
 
 @pytest.mark.parametrize("table", ["feed", "audit"])

@@ -93,11 +93,25 @@ def test_after_a_withdrawal_the_next_score_is_refused_at_once(ready: tuple[World
         (lambda e: [e.consent(f"c-{e.name}", purpose="underwriting_score", provider="other-lab")], "no_consent"),
         (lambda e: [e.refusal(f"c-{e.name}", purpose="underwriting_score")], "consent_refused"),
         (
-            lambda e: [e.consent(f"c-{e.name}", purpose="underwriting_score", valid_until="2021-01-01T00:00:00Z")],
+            lambda e: [
+                e.consent(
+                    f"c-{e.name}",
+                    purpose="underwriting_score",
+                    valid_from="2020-06-01T00:00:00Z",
+                    valid_until="2021-01-01T00:00:00Z",
+                )
+            ],
             "expired",
         ),
         (
-            lambda e: [e.consent(f"c-{e.name}", purpose="underwriting_score", valid_from="2039-01-01T00:00:00Z")],
+            lambda e: [
+                e.consent(
+                    f"c-{e.name}",
+                    purpose="underwriting_score",
+                    valid_from="2039-01-01T00:00:00Z",
+                    valid_until="2039-06-01T00:00:00Z",
+                )
+            ],
             "not_yet_valid",
         ),
         (

@@ -198,16 +198,26 @@ def test_a_second_one_on_the_same_folder_or_port_is_refused(plane: ControlPlane,
 
 def test_an_exposed_signing_key_is_refused(plane: ControlPlane) -> None:
     home = Home(plane.home)
-    home.signing_key()
+    home.signing_key("ed25519")
     home.platform_key.chmod(0o644)
     done = serve_once(plane)
     assert done.returncode == 1
     assert "chmod 600" in done.stderr
 
 
+def test_a_key_of_another_suite_is_refused_not_replaced(plane: ControlPlane) -> None:
+    home = Home(plane.home)
+    before = home.signing_key("sm2").public.b64
+    done = serve_once(plane)
+    assert done.returncode == 1
+    assert "CREDITLAB_SUITE" in done.stderr
+    assert home.signing_key("sm2").public.b64 == before
+
+
 @pytest.mark.parametrize(
     ("environment", "name"),
     [
+        ({"CREDITLAB_SUITE": "rsa"}, "CREDITLAB_SUITE"),
         ({"DATABASE_URL": "sqlite:///x.db"}, "DATABASE_URL"),
         ({"CREDITLAB_LEASE_SECONDS": "-1"}, "CREDITLAB_LEASE_SECONDS"),
         ({"CREDITLAB_PORT": "http"}, "CREDITLAB_PORT"),

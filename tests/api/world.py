@@ -28,7 +28,8 @@ from api.db import Database
 from api.hub import Hub
 from api.institutions.service import install_operator
 from api.settings import Settings
-from consent import artefact
+from consent import artefact, templates
+from consent.canonical import digest
 from consent.keys import SigningKey
 from consent.signed import sign
 from consent.times import stamp
@@ -77,23 +78,38 @@ class Enterprise:
         kind: Callable[..., dict[str, Any]] = artefact.consent,
         **changes: Any,
     ) -> bytes:
+        now = datetime.now(UTC)
         fields = {
-            "valid_from": "2020-01-01T00:00:00Z",
-            "valid_until": "2040-01-01T00:00:00Z",
-            "notice_sha256": "0" * 64,
+            **templates.terms(purpose),
+            "valid_from": stamp(now - timedelta(days=30)),
+            "valid_until": stamp(now + timedelta(days=300)),
+            "given_at": stamp(now),
+            "evidence": {"kind": "import", "reference": "0" * 64},
         }
         body = kind(
             consent_id=consent_id,
             enterprise=self.name,
             recipient=recipient,
             provider=provider,
-            purpose=purpose,
             **{**fields, **changes},
         )
         return json.dumps(sign(body, self.key, "enterprise")).encode()
 
     def refusal(self, consent_id: str, **more: Any) -> bytes:
         return self.consent(consent_id, kind=artefact.refusal, **more)
+
+    def transition(self, before: bytes, action: str) -> bytes:
+        """The transition that follows a signed document of this enterprise."""
+        body = json.loads(before)["body"]
+        moved = artefact.transition(
+            consent_id=body["consent_id"],
+            enterprise=self.name,
+            action=action,
+            at=stamp(datetime.now(UTC)),
+            sequence=body.get("sequence", 0) + 1,
+            previous=digest(body),
+        )
+        return json.dumps(sign(moved, self.key, "enterprise")).encode()
 
     def withdrawal(self, consent_id: str, key: SigningKey | None = None) -> bytes:
         body = artefact.withdrawal(consent_id=consent_id, enterprise=self.name, at=stamp(datetime.now(UTC)))

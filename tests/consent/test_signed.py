@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consent.canonical import canonical
-from consent.keys import BadSignature, SigningKey, VerifyingKey
-from consent.signed import countersign, sign, verify
+from consent.keys import BadSignature, SigningKey, SuiteMismatch, UnknownSuite, VerifyingKey
+from consent.signed import NotCanonical, countersign, read_canonical, sign, verify
+from consent.suites import SUITES
+from consent.suites.errors import SuiteNotAllowed
 
 KEY, PLATFORM = SigningKey.generate(), SigningKey.generate()
 DOCUMENT = countersign(sign({"type": "consent", "a": 1, "b": ["x", "ü"]}, KEY, "enterprise"), PLATFORM, "platform")
@@ -65,23 +67,106 @@ def test_the_countersignature_covers_the_enterprises_signature() -> None:
         verify(forged, "platform", PLATFORM.public)
 
 
-def _verify_both(document: dict) -> None:
-    verify(document, "enterprise", KEY.public)
-    verify(document, "platform", PLATFORM.public)
+def _letter_twins(text: str) -> list[str]:
+    """Every text that differs from a base64 text in its last letter."""
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    last = len(text.rstrip("=")) - 1
+    return [text[:last] + each + text[last + 1 :] for each in letters if each != text[last]]
 
 
-@given(st.integers(0, 10_000), st.integers(1, 255))
-def test_any_changed_byte_is_detected(position: int, change: int) -> None:
-    """Whatever byte of the document changes, one of the two verifications fails (or it is not JSON any more)."""
-    import json
+@pytest.mark.parametrize("name", SUITES)
+def test_a_signature_has_one_spelling(name: str) -> None:
+    """The last letter of base64 has spare bits that no signature covers."""
+    key = SigningKey.generate(name)
+    document = sign({"type": "consent"}, key, "platform")
+    for field in ("signature", "public_key"):
+        for twin in _letter_twins(document["signatures"][0][field]):
+            changed = copy.deepcopy(document)
+            changed["signatures"][0][field] = twin
+            with pytest.raises(BadSignature):
+                verify(changed, "platform", key.public)
 
-    raw = bytearray(canonical(DOCUMENT))
-    raw[position % len(raw)] ^= change
-    try:
-        changed = json.loads(bytes(raw))
-    except ValueError:
-        return
-    if changed == DOCUMENT:
-        return
+
+@pytest.mark.parametrize("name", SUITES)
+def test_a_document_names_the_suite_and_key_of_each_signature(name: str) -> None:
+    enterprise, platform = SigningKey.generate("ed25519"), SigningKey.generate(name)
+    document = countersign(sign({"type": "consent"}, enterprise, "enterprise"), platform, "platform")
+    assert [s["suite"] for s in document["signatures"]] == ["ed25519", name]
+    assert document["signatures"][1]["key_id"] == platform.public.key_id
+    assert verify(document, "platform", platform.public) == verify(document, "enterprise", enterprise.public)
+
+
+@pytest.mark.parametrize(("suite", "error"), [("rsa", UnknownSuite), ("sm2", SuiteMismatch), ("", UnknownSuite)])
+def test_a_signature_whose_suite_is_not_its_keys_is_refused(suite: str, error: type[BadSignature]) -> None:
+    changed = copy.deepcopy(DOCUMENT)
+    changed["signatures"][1]["suite"] = suite
+    with pytest.raises(error):
+        verify(changed, "platform", PLATFORM.public)
+    with pytest.raises(error):
+        verify(changed, "platform")
+
+
+def test_a_verifier_refuses_a_suite_that_it_does_not_allow() -> None:
+    """A valid signature of the wrong suite is a downgrade, and refused as such."""
+    assert verify(DOCUMENT, "platform", PLATFORM.public, {"ed25519"})
+    with pytest.raises(SuiteNotAllowed, match="accepted here: sm2"):
+        verify(DOCUMENT, "platform", PLATFORM.public, {"sm2"})
+    with pytest.raises(SuiteNotAllowed):
+        verify(DOCUMENT, "platform", allowed=frozenset())
+
+
+def test_a_field_too_many_is_refused() -> None:
+    for where in (lambda d: d, lambda d: d["signatures"][1]):
+        changed = copy.deepcopy(DOCUMENT)
+        where(changed)["note"] = "x"
+        with pytest.raises(BadSignature, match="too many"):
+            verify(changed, "platform", PLATFORM.public)
+
+
+@pytest.mark.parametrize("field", ["role", "suite", "key_id", "public_key", "signature"])
+@pytest.mark.parametrize("value", [None, 1, [], {}])
+def test_a_signature_field_of_another_type_is_refused(field: str, value: object) -> None:
+    changed = copy.deepcopy(DOCUMENT)
+    changed["signatures"][1][field] = value
     with pytest.raises(BadSignature):
-        _verify_both(changed)
+        verify(changed, "platform", PLATFORM.public)
+
+
+def test_only_canonical_bytes_are_read() -> None:
+    raw = canonical(DOCUMENT)
+    assert read_canonical(raw) == DOCUMENT
+    doubled = raw.replace(b'{"body":', b'{"body":{},"body":')
+    for changed in (raw + b"\n", b" " + raw, doubled, raw.replace(b"1", b"1.0"), b"", b"[" * 100_000, b"NaN"):
+        with pytest.raises(NotCanonical) as caught:
+            read_canonical(changed)
+        assert caught.value.code == "not_canonical"
+
+
+BY_SUITE = {}
+for _name in SUITES:
+    _keys = SigningKey.generate(_name), SigningKey.generate(_name)
+    _body = {"type": "consent", "a": 1, "b": ["x", "ü"], "c": None, "d": 1.5, "e": True}
+    BY_SUITE[_name] = (countersign(sign(_body, _keys[0], "enterprise"), _keys[1], "platform"), *_keys)
+
+
+def _read_and_verify(raw: bytes, enterprise: VerifyingKey, platform: VerifyingKey) -> None:
+    document = read_canonical(raw)
+    verify(document, "enterprise", enterprise)
+    verify(document, "platform", platform)
+
+
+def test_the_unchanged_document_is_accepted() -> None:
+    for document, enterprise, platform in BY_SUITE.values():
+        _read_and_verify(canonical(document), enterprise.public, platform.public)
+
+
+@pytest.mark.parametrize("name", SUITES)
+@settings(max_examples=250, deadline=None)
+@given(position=st.integers(0, 10_000), change=st.integers(1, 255))
+def test_any_changed_byte_is_detected(name: str, position: int, change: int) -> None:
+    """Whatever byte of the document changes, it is not canonical JSON any more or one of the signatures fails."""
+    document, enterprise, platform = BY_SUITE[name]
+    raw = bytearray(canonical(document))
+    raw[position % len(raw)] ^= change
+    with pytest.raises(BadSignature):
+        _read_and_verify(bytes(raw), enterprise.public, platform.public)

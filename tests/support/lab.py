@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from api.client import LabClient
-from consent import artefact
+from consent import artefact, templates
 from consent.keys import SigningKey
 from consent.signed import sign
 from consent.times import stamp
@@ -46,10 +46,11 @@ class Enterprises:
             "enterprise": enterprise,
             "recipient": bank,
             "provider": "lab",
-            "purpose": purpose,
             "valid_from": stamp(now - timedelta(seconds=60)),
             "valid_until": stamp(now + timedelta(seconds=valid)),
-            "notice_sha256": "0" * 64,
+            "given_at": stamp(now),
+            "evidence": {"kind": "import", "reference": "0" * 64},
+            **templates.terms(purpose),
         }
         body = artefact.consent(**fields) if kind == "consent" else artefact.refusal(**fields)
         self.consents[(enterprise, bank, purpose)] = body["consent_id"]

@@ -65,6 +65,7 @@ TABLES = (
         CONSTRAINT feed_seq_positive CHECK (seq > 0)
     )
     """,
+    "CREATE INDEX feed_consent ON feed (consent_id)",
     """
     CREATE TABLE feed_head (
         one BOOLEAN NOT NULL,
@@ -87,6 +88,11 @@ TABLES = (
         seq BIGINT NOT NULL,
         withdrawn_at TEXT,
         withdrawn_seq BIGINT,
+        terms JSONB NOT NULL,
+        supersedes TEXT,
+        sequence BIGINT NOT NULL,
+        head_sha256 TEXT NOT NULL,
+        changed_at TEXT NOT NULL,
         imported_at TIMESTAMP WITH TIME ZONE NOT NULL,
         state TEXT NOT NULL,
         PRIMARY KEY (consent_id),
