@@ -109,8 +109,8 @@ def bank_evaluate(channel: Channel, task: dict[str, Any], inputs: Path) -> dict[
         scores = read_parquet(str(inputs / "scores.parquet"), "scores.parquet").to_pandas()
         part = validate(json.loads((inputs / "model_part.json").read_bytes()))
         place = {enterprise: row for row, enterprise in enumerate(own.ids)}
-        kept = [i in place and i not in phase.exclude for i in scores["id"]]
-        scores = scores[kept].sort_values("id", ignore_index=True)  # resampling must not depend on the engine's order
+        still = [i in place and i not in phase.exclude for i in scores["id"]]
+        scores = scores[still].sort_values("id", ignore_index=True)  # resampling must not depend on the engine's order
         at = np.array([place[i] for i in scores["id"]], dtype=np.int64)
         # Roles come with the scores: the engine's rows are the ones the joint model was really fitted on.
         sample = Sample(
