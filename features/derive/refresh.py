@@ -1,0 +1,77 @@
+"""Which enterprises a day can have changed: those of which something was learned, or over whose records time moved.
+
+Owns the queries for them; both may name an enterprise too many, never one too few. Never computes a feature.
+"""
+
+# ruff: noqa: S608 - the SQL is put together from the catalogue, never from what a user types
+
+from __future__ import annotations
+
+import datetime as dt
+
+import duckdb
+import pyarrow as pa
+
+from features.derive.compiler import Plan
+from features.store import clustered
+from features.store.manifest import Snapshot
+
+
+def touched(
+    db: duckdb.DuckDBPyConnection, snapshot: Snapshot, plan: Plan, seq: int, first: dt.date, last: dt.date
+) -> str:
+    """A query for `uscc` whose state, made after commit `seq` as of `first`, may differ as of `last`. Or empty."""
+    queries = (learned(snapshot, plan, seq, first, last), _moved(db, snapshot, plan, first, last))
+    return " UNION ".join(query for query in queries if query)
+
+
+def learned(snapshot: Snapshot, plan: Plan, seq: int, first: dt.date, last: dt.date) -> str:
+    """A query for the enterprises of which something became visible: written since `seq`, or known since `first`."""
+    begin, end = _after(first), _after(last)
+    files = snapshot.of(plan.category.id)
+    fresh = [one for one in files if one.seq > seq]
+    waiting = [one for one in files if one.seq <= seq and one.knows(begin, end)]
+    queries = []
+    if fresh:
+        # a commit holds every version of the records that it amends, so both enterprises of a moved record
+        queries.append(f"SELECT uscc FROM {snapshot.table(fresh)}")
+    if waiting:
+        condition = f"known_at >= TIMESTAMP '{begin}' AND known_at < TIMESTAMP '{end}'"
+        queries.append(f"SELECT uscc FROM {snapshot.table(waiting)} WHERE {condition}")
+        amended = [one for one in waiting if one.kind == "amended"]
+        if amended:
+            every = snapshot.table(snapshot.of(plan.category.id, "amended"))
+            keys = f"SELECT source, record_id FROM {snapshot.table(amended)} WHERE {condition}"
+            queries.append(f"SELECT uscc FROM {every} SEMI JOIN ({keys}) USING (source, record_id)")
+    return " UNION ".join(queries)
+
+
+def _moved(db: duckdb.DuckDBPyConnection, snapshot: Snapshot, plan: Plan, first: dt.date, last: dt.date) -> str:
+    """A query for the enterprises with a record over which a window, or the date itself, moved."""
+    if first == last:
+        return ""
+    category = plan.category.id
+    copy = clustered.find(snapshot, category)
+    queries = []
+    clocks = plan.clocks(first, last)
+    for column in sorted({clock.column for clock in clocks}):
+        mine = [clock for clock in clocks if clock.column == column]
+        files = [one for one in snapshot.of(category) if column in one.columns]
+        if column == "event_date":
+            files = [one for one in files if any(one.happened(clock.first, clock.last) for clock in mine)]
+        elif copy:
+            files = [one for one in files if one.path not in copy.covers]
+            ranges = [(clock.first, clock.last) for clock in mine]
+            for name, part in copy.parts.items():
+                table = f"moved_{column}_{name}"
+                db.register(table, pa.table({"uscc": part.dated(column, ranges)}))
+                queries.append(f"SELECT uscc FROM {table}")
+        if files:
+            condition = " OR ".join(clock.sql for clock in mine)
+            queries.append(f"SELECT uscc FROM {snapshot.table(files)} WHERE {condition}")
+    return " UNION ".join(queries)
+
+
+def _after(day: dt.date) -> dt.datetime:
+    """The first instant after a day, in the store's civil time."""
+    return dt.datetime.combine(day + dt.timedelta(days=1), dt.time())

@@ -1,0 +1,277 @@
+"""The serving view: the state of every enterprise at one date, kept up day by day, read one enterprise at a time.
+
+A view is a pointer to sorted, memory-mapped files, one whole one per category and one more for each refresh. Files are
+never written again; a pointer is moved in one step, so a reader always has a whole view and a killed refresh leaves
+nothing behind that counts. An enterprise about which something was learned after the view was made is computed from the
+store at once, by the same plans, so that a repair or a dispute bites without waiting for the next refresh (R59).
+"""
+
+# ruff: noqa: S608 - the SQL is put together from the catalogue, never from what a user types
+
+from __future__ import annotations
+
+import bisect
+import datetime as dt
+import json
+import os
+import secrets
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from features.derive.build import build, fetch
+from features.derive.compiler import Plan, months_since, plans
+from features.derive.refresh import learned, touched
+from features.derive.view import Moment
+from features.store.engine import MEMORY, THREADS, connect
+from features.store.manifest import Snapshot
+from features.store.store import EventStore
+
+_POINTER = "current.json"
+#: Refreshes after which a category's files are merged into one.
+_MERGE_AFTER = 30
+
+Value = float | str | None
+
+
+class ViewRefused(ValueError):
+    """The serving view cannot be used as it is. `code` says why."""
+
+    def __init__(self, code: str, message: str, message_zh: str) -> None:
+        self.code = code
+        self.message = message
+        self.message_zh = message_zh
+        super().__init__(message)
+
+
+class ServingView:
+    """The view in `folder` over a store. Threads and processes may share it for reading; one writes at a time."""
+
+    def __init__(self, folder: Path | str, store: EventStore, *, threads: int = THREADS, memory: str = MEMORY) -> None:
+        self.folder = Path(folder)
+        self.store = store
+        self._plans = plans(store.catalogue)
+        self._threads = threads
+        self._memory = memory
+        self._lock = threading.Lock()
+        self._open: _Open | None = None
+
+    # ---- making --------------------------------------------------------------------------------------------------
+
+    def rebuild(self, as_of: dt.date) -> None:
+        """Computes the state of every enterprise as of a date and publishes it. Raises ExpressionRefused."""
+        snapshot = self.store.snapshot()
+        self.folder.mkdir(parents=True, exist_ok=True)
+        files = {}
+        with TemporaryDirectory(dir=self.folder) as spill, self._connect(spill) as db:
+            for plan in self._plans:
+                state = plan.state(snapshot, Moment(as_of))
+                rows = f"SELECT uscc, {plan.values(None)} FROM ({state}) ORDER BY uscc"
+                files[plan.category.id] = [self._write(db, rows)]
+        self._publish(as_of, snapshot, files)
+
+    def refresh(self, as_of: dt.date) -> dict[str, int]:
+        """Brings the view forward to a date and to what the store has learned; touches only what can have changed.
+
+        Returns the number of enterprises computed anew, by category. Raises ViewRefused when there is no view, when
+        the date lies before the view's, or when the catalogue is another than the view was made with.
+        """
+        pointer = self._pointer()
+        first = dt.date.fromisoformat(pointer["as_of"])
+        if as_of < first:
+            raise ViewRefused(
+                "view_backwards",
+                f"the view is of {first}, later than {as_of}; rebuild it for the earlier date",
+                f"视图的时点 {first} 晚于 {as_of}，请按较早的日期重建",
+            )
+        snapshot = self.store.snapshot()
+        counts: dict[str, int] = {}
+        files: dict[str, list[str]] = pointer["files"]
+        with TemporaryDirectory(dir=self.folder) as spill, self._connect(spill) as db:
+            for plan in self._plans:
+                name = plan.category.id
+                query = touched(db, snapshot, plan, pointer["seq"], first, as_of)
+                counts[name] = _count(db, query) if query else 0
+                if counts[name]:
+                    at = Moment(as_of, "touched", fetch(db, snapshot, plan.category, "touched"))
+                    state = plan.state(snapshot, at)
+                    source = f"touched LEFT JOIN ({state}) USING (uscc)"
+                    rows = f"SELECT uscc, {plan.values(None)} FROM {source} ORDER BY uscc"
+                    files[name].append(self._write(db, rows))
+                if len(files[name]) > _MERGE_AFTER:
+                    files[name] = [self._merge(db, files[name])]
+        self._publish(as_of, snapshot, files)
+        return counts
+
+    def _connect(self, spill: str) -> duckdb.DuckDBPyConnection:
+        return connect(threads=self._threads, memory=self._memory, spill=Path(spill))
+
+    def _write(self, db: duckdb.DuckDBPyConnection, query: str) -> str:
+        path = self.folder / f"{secrets.token_hex(8)}.arrow"
+        with db.sql(query).to_arrow_reader(100_000) as rows, pa.ipc.new_file(str(path), rows.schema) as writer:
+            for batch in rows:
+                writer.write_batch(batch)
+        return path.name
+
+    def _merge(self, db: duckdb.DuckDBPyConnection, names: list[str]) -> str:
+        """One file from several: of each enterprise the row of the newest."""
+        parts = []
+        for number, name in enumerate(names):
+            db.register(f"part_{number}", pa.ipc.open_file(pa.memory_map(str(self.folder / name))).read_all())
+            parts.append(f"SELECT *, {number} AS part FROM part_{number}")
+        newest = "row_number() OVER (PARTITION BY uscc ORDER BY part DESC) = 1"
+        rows = f"SELECT * FROM ({' UNION ALL '.join(parts)}) QUALIFY {newest}"
+        return self._write(db, f"SELECT * EXCLUDE (part) FROM ({rows}) ORDER BY uscc")
+
+    def _publish(self, as_of: dt.date, snapshot: Snapshot, files: dict[str, list[str]]) -> None:
+        pointer = {
+            "as_of": as_of.isoformat(),
+            "seq": snapshot.seq,
+            "catalogue": self.store.catalogue.version,
+            "files": files,
+        }
+        draft = self.folder / f".{secrets.token_hex(8)}.draft"
+        with draft.open("w", encoding="utf-8") as stream:
+            json.dump(pointer, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        draft.replace(self.folder / _POINTER)
+        kept = {name for names in files.values() for name in names}
+        for old in self.folder.glob("*.arrow"):
+            if old.name not in kept:
+                old.unlink()  # a reader that has it mapped keeps it
+
+    # ---- reading -------------------------------------------------------------------------------------------------
+
+    @property
+    def as_of(self) -> dt.date:
+        """The view's date. Raises ViewRefused."""
+        return self._current().as_of
+
+    def features(self, uscc: str) -> dict[str, Value]:
+        """Every feature of one enterprise as of the view's date, by all that the store knows now.
+
+        None = missing. An enterprise of which nothing is known has the catalogue's values for that case.
+        Raises ViewRefused.
+        """
+        view = self._current()
+        found = view.features(uscc)
+        stale = view.stale(self.store, uscc)
+        if stale:
+            names = [feature.name for plan in stale for feature in plan.features]
+            spine = pa.table({"uscc": [uscc], "as_of": pa.array([view.as_of], pa.date32())})
+            [row] = build(self.store.snapshot(), self.store.catalogue, spine, names, threads=1).to_pylist()
+            found |= {name: row[name] for name in names}
+        return found
+
+    def _pointer(self) -> dict[str, Any]:
+        try:
+            pointer: dict[str, Any] = json.loads((self.folder / _POINTER).read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ViewRefused(
+                "view_missing", "there is no serving view yet; build it first", "尚无服务视图，请先构建"
+            ) from None
+        if pointer["catalogue"] != self.store.catalogue.version:
+            raise ViewRefused(
+                "view_catalogue",
+                "the serving view was made with another catalogue; rebuild it",
+                "服务视图由另一版本的目录生成，请重建",
+            )
+        return pointer
+
+    def _current(self) -> _Open:
+        for _ in range(3):  # a refresh may retire files between the two readings
+            pointer = self._pointer()
+            with self._lock:
+                if self._open is not None and self._open.pointer == pointer:
+                    return self._open
+                try:
+                    self._open = _Open(self.folder, pointer, self._plans)
+                except FileNotFoundError:
+                    continue
+                return self._open
+        raise ViewRefused("view_damaged", "a file of the serving view is gone; rebuild it", "服务视图缺少文件，请重建")
+
+
+@dataclass(frozen=True)
+class _Sorted:
+    """One file of rows sorted by `uscc`, mapped into memory."""
+
+    batches: list[pa.RecordBatch]
+    first: list[str]
+
+    @classmethod
+    def open(cls, path: Path) -> _Sorted:
+        reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+        batches = [batch for batch in batches if batch.num_rows]
+        return cls(batches, [batch.column(0)[0].as_py() for batch in batches])
+
+    def row(self, uscc: str) -> dict[str, Any] | None:
+        at = bisect.bisect_right(self.first, uscc) - 1
+        if at < 0:
+            return None
+        batch = self.batches[at]
+        keys = batch.column(0)
+        place = bisect.bisect_left(range(len(keys)), uscc, key=lambda number: keys[number].as_py())
+        if place == len(keys) or keys[place].as_py() != uscc:
+            return None
+        return {name: batch.column(name)[place].as_py() for name in batch.schema.names[1:]}
+
+
+class _Open:
+    """One published view, open for reading."""
+
+    def __init__(self, folder: Path, pointer: dict[str, Any], wanted: list[Plan]) -> None:
+        self.pointer = pointer
+        self.as_of = dt.date.fromisoformat(pointer["as_of"])
+        self._plans = wanted
+        self._files = {
+            name: [_Sorted.open(folder / one) for one in reversed(names)] for name, names in pointer["files"].items()
+        }
+        self._db = connect(threads=1, memory="256MB")
+        self._nothing = {
+            plan.category.id: self._db.sql(f"SELECT {plan.values(None)} FROM ({plan.nothing()})")
+            .to_arrow_table()
+            .to_pylist()[0]
+            for plan in wanted
+        }
+        self._dates = [one.name for plan in wanted for one in plan.features if one.kind == "months_since"]
+        months = months_since("day", f"DATE '{self.as_of}'")
+        self._since = f"SELECT {months} FROM (SELECT unnest(?::DATE[]) AS day)"
+        self._lock = threading.Lock()
+        self._seen = pointer["seq"]
+        self._learned: dict[str, set[str]] = {plan.category.id: set() for plan in wanted}
+
+    def features(self, uscc: str) -> dict[str, Value]:
+        found: dict[str, Any] = {}
+        for name, nothing in self._nothing.items():
+            rows = (one.row(uscc) for one in self._files[name])
+            found |= next((row for row in rows if row is not None), nothing)
+        days = [found[name] for name in self._dates]
+        months = self._db.cursor().execute(self._since, [days]).fetchall()
+        return found | {name: value for name, (value,) in zip(self._dates, months, strict=True)}
+
+    def stale(self, store: EventStore, uscc: str) -> list[Plan]:
+        """The plans for whose category the store has learned something about the enterprise since the view was made."""
+        with self._lock:
+            if store.latest() > self._seen:
+                snapshot = store.snapshot()
+                for plan in self._plans:
+                    query = learned(snapshot, plan, self._seen, self.as_of, self.as_of)
+                    if query:
+                        self._learned[plan.category.id] |= {one for (one,) in self._db.execute(query).fetchall()}
+                self._seen = snapshot.seq
+            return [plan for plan in self._plans if uscc in self._learned[plan.category.id]]
+
+
+def _count(db: duckdb.DuckDBPyConnection, query: str) -> int:
+    """Keeps the answer to `query` as the table `touched`, and counts it."""
+    db.execute(f"CREATE OR REPLACE TEMP TABLE touched AS {query}")
+    [(count,)] = db.execute("SELECT count(*) FROM touched").fetchall()
+    return int(count)
