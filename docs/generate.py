@@ -302,6 +302,14 @@ def _placeholders(text: str) -> str:
 
 # ---- pages -------------------------------------------------------------------------------------------------------
 
+def data_dictionary() -> str:
+    """Every category, item and feature of the catalogue."""
+    from features.catalogue import load
+    from features.catalogue.dictionary import render
+
+    return render(load())
+
+
 PARTS: dict[str, tuple[str, Callable[[], str]]] = {
     "causes": ("operators.md", cause_table),
     "states": ("states.md", diagrams),
@@ -312,6 +320,7 @@ PARTS: dict[str, tuple[str, Callable[[], str]]] = {
     "consent-templates": ("consent.md", consent_templates),
     "consent-transitions": ("consent.md", consent_transitions),
     "policy": ("consent.md", policy_rules),
+    "catalogue": ("catalogue.md", data_dictionary),
 }
 
 
