@@ -22,6 +22,7 @@ from features.catalogue.model import UnknownName
 from features.derive.expression import ExpressionRefused
 from features.derive.lineage import Lineage, explain
 from features.derive.serving import ServingView, ViewRefused
+from features.ingest import cli as ingest
 from features.store import EventStore, StoreRefused
 
 app = typer.Typer(
@@ -29,6 +30,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
 )
+app.add_typer(ingest.app, name="ingest")
 
 StoreFolder = Annotated[Path, typer.Option("--store", help="Folder of the event store. 事件库文件夹。")]
 ViewFolder = Annotated[Path, typer.Option("--view", help="Folder of the serving view. 服务视图文件夹。")]
