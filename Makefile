@@ -11,17 +11,24 @@ BANKS ?= one
 OUT ?= demo-out
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo up test lint bench lock clean
+.PHONY: help setup system assets demo up test lint bench lock clean
 
 help:
 	@echo "make demo [DATA=DIR] [MODE=federated|zone|both] [RECIPE=boosting|logistic|both] [BANKS=one|split] [OUT=DIR]"
 	@echo "make up | test | lint | bench | setup | lock"
 
-setup: system .venv/.ready federated/engine/.venv/.ready
+setup: system .venv/.ready federated/engine/.venv/.ready assets
 
 # bubblewrap and libseccomp build the sandbox; Chromium and a CJK font are needed by the page tests only
 system:
-	@sh scripts/system-packages.sh bwrap:bubblewrap libseccomp.so.2:libseccomp2 libcrypto.so.3:libssl3
+	@sh scripts/system-packages.sh bwrap:bubblewrap libseccomp.so.2:libseccomp2 libcrypto.so.3:libssl3 node:nodejs npm
+
+# what the portal's pages load from our own host; a package's scripts are never run
+assets: api/portal/node_modules/.package-lock.json
+
+api/portal/node_modules/.package-lock.json: api/portal/package-lock.json | system
+	npm ci --prefix api/portal --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
 
 $(CURDIR)/.tools/bin/uv:
 	cd / && python3 -m venv $(CURDIR)/.tools && $(CURDIR)/.tools/bin/pip install -q uv==$(UV_VERSION)
@@ -61,4 +68,4 @@ lock: | $(UV)
 	$(UV) --directory federated/engine pip compile -q --universal --generate-hashes --no-header --no-annotate --prerelease=if-necessary-or-explicit --python-version 3.10 pyproject.toml -o requirements.lock
 
 clean:
-	rm -rf .venv federated/engine/.venv .tools build *.egg-info demo-out
+	rm -rf .venv federated/engine/.venv api/portal/node_modules .tools build *.egg-info demo-out

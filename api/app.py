@@ -21,23 +21,38 @@ from starlette.concurrency import run_in_threadpool
 from api import errors
 from api.audit import endpoints as audit
 from api.auth import Action, actions_by_route, permits
+from api.consent_events import endpoints as consent_events
+from api.consent_events import webhooks
 from api.consents import endpoints as consents
+from api.consents import expiry
 from api.control import Control, ControlDep
+from api.disputes import endpoints as disputes
+from api.enterprises import endpoints as enterprises
 from api.errors import Problem, Unavailable
 from api.institutions import endpoints as institutions
+from api.institutions import sanctions
 from api.jobs import endpoints as jobs
 from api.jobs import service as jobs_service
+from api.ledger import endpoints as ledger
+from api.ledger import service as ledger_service
 from api.limits import BodyLimit
 from api.nodes import endpoints as nodes
 from api.nodes.service import Deliveries
+from api.portal.app import create_portal
+from api.recalls import endpoints as recalls
+from api.recalls import service as recalls_service
+from api.receipts import endpoints as receipts
 from api.releases import endpoints as releases
 from api.scores import endpoints as scores
 from api.scores import service as scores_service
+from api.usage import asking
 from api.usage import endpoints as usage
 
 log = logging.getLogger("creditlab.api")
 
 VERSION = "1"
+HEAD_SECONDS = 1.0
+_DELIVERIES = 8  # to institutions' addresses at one time
 _PROBLEM = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
 _RESPONSES: dict[int | str, dict[str, Any]] = {
     status: {"description": description, "content": _PROBLEM}
@@ -66,8 +81,37 @@ async def _watch(control: Control) -> None:
         try:
             await run_in_threadpool(jobs_service.sweep, control)
             await run_in_threadpool(scores_service.sweep, control)
+            await run_in_threadpool(expiry.sweep, control)
+            await run_in_threadpool(recalls_service.sweep, control)
+            await run_in_threadpool(asking.sweep, control)
+            await run_in_threadpool(sanctions.sweep, control)
         except SQLAlchemyError as error:
             log.error("the watchdog could not work, trying again: %s", error)
+        await asyncio.sleep(control.settings.sweep_seconds)
+
+
+async def _keep_heads(control: Control) -> None:
+    """Signs the ledger's heads, about one a second."""
+    keeper = ledger_service.HeadKeeper(control)
+    while not control.hub.closing:
+        try:
+            await run_in_threadpool(keeper.tick)
+        except SQLAlchemyError as error:
+            log.error("no head of the ledger could be signed, trying again: %s", error)
+        await asyncio.sleep(HEAD_SECONDS)
+
+
+async def _deliver(control: Control) -> None:
+    """Takes events to institutions' addresses, a few at a time, apart from what must not wait for strangers."""
+    while not control.hub.closing:
+        try:
+            waiting = await run_in_threadpool(webhooks.due, control)
+            attempts = (run_in_threadpool(webhooks.deliver, control, one) for one in waiting[:_DELIVERIES])
+            for failed in await asyncio.gather(*attempts, return_exceptions=True):
+                if isinstance(failed, BaseException):
+                    log.error("a delivery could not be made, trying again: %s", failed)
+        except SQLAlchemyError as error:
+            log.error("deliveries could not be made, trying again: %s", error)
         await asyncio.sleep(control.settings.sweep_seconds)
 
 
@@ -75,12 +119,16 @@ def create_app(control: Control) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         await control.hub.start()
+        await run_in_threadpool(ledger_service.open_log, control)
         watchdog = asyncio.create_task(_watch(control), name="creditlab-watchdog")
+        heads = asyncio.create_task(_keep_heads(control), name="creditlab-heads")
+        deliveries = asyncio.create_task(_deliver(control), name="creditlab-deliveries")
         yield
         await control.hub.stop()
-        watchdog.cancel()
-        with suppress(asyncio.CancelledError):
-            await watchdog
+        for task in (watchdog, heads, deliveries):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
 
     app = FastAPI(
         title="creditlab control plane",
@@ -94,7 +142,23 @@ def create_app(control: Control) -> FastAPI:
     app.state.deliveries = Deliveries(control.settings.redelivery_seconds)
     errors.install(app)
     app.add_middleware(BodyLimit)
-    for part in (institutions, consents, nodes, jobs, releases, scores, usage, audit):
+    parts = (
+        institutions,
+        enterprises,
+        consents,
+        consent_events,
+        nodes,
+        jobs,
+        releases,
+        recalls,
+        disputes,
+        scores,
+        usage,
+        audit,
+        ledger,
+        receipts,
+    )
+    for part in parts:
         app.include_router(part.router)
 
     @app.get("/healthz", tags=["health"], dependencies=[Depends(permits(Action.PUBLIC))])
@@ -111,6 +175,7 @@ def create_app(control: Control) -> FastAPI:
             session.execute(sa.select(1))
         return Health(status="ok")
 
+    app.mount("/portal", create_portal(control))
     actions_by_route(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app

@@ -27,6 +27,7 @@ class Role(StrEnum):
     REVIEWER = "reviewer"
     GATEWAY = "gateway"
     NODE = "node"
+    WITNESS = "witness"
 
 
 class Action(StrEnum):
@@ -36,10 +37,14 @@ class Action(StrEnum):
     WHOAMI = "whoami"
     INSTITUTION_CREATE = "institution.create"
     INSTITUTION_READ = "institution.read"
+    INSTITUTION_SANCTION = "institution.sanction"
     ACCOUNT_CREATE = "account.create"
     ACCOUNT_READ = "account.read"
     CONSENT_IMPORT = "consent.import"
     CONSENT_READ = "consent.read"
+    ENTERPRISE_ENROL = "enterprise.enrol"
+    ENTERPRISE_READ = "enterprise.read"
+    ENTERPRISE_STATE = "enterprise.state"
     FEED_READ = "feed.read"
     NODE_REGISTER = "node.register"
     NODE_READ = "node.read"
@@ -56,17 +61,33 @@ class Action(StrEnum):
     RELEASE_APPROVE = "release.approve"
     RELEASE_VETO = "release.veto"
     SCORE = "score"
+    CONSENT_REQUEST = "consent.request"
+    CONSENT_REQUEST_READ = "consent.request.read"
+    CONSENT_EVENTS = "consent.events"
+    WEBHOOK_MANAGE = "webhook.manage"
+    DISPUTE_OPEN = "dispute.open"
+    DISPUTE_READ = "dispute.read"
+    DISPUTE_ANSWER = "dispute.answer"
+    RELEASE_RECALL = "release.recall"
+    CONSENT_IMPACT = "consent.impact"
+    NOTICE_READ = "notice.read"
+    NOTICE_CLOSE = "notice.close"
     USAGE_READ = "usage.read"
+    USAGE_ASK = "usage.ask"
     AUDIT_READ = "audit.read"
+    LEDGER_READ = "ledger.read"
+    LEDGER_WITNESS = "ledger.witness"
+    RECEIPT_READ = "receipt.read"
 
 
-_O, _R, _D, _V, _G, _N = (
+_O, _R, _D, _V, _G, _N, _W = (
     Role.OPERATOR,
     Role.RISK,
     Role.DATA_OWNER,
     Role.REVIEWER,
     Role.GATEWAY,
     Role.NODE,
+    Role.WITNESS,
 )
 
 PERMISSIONS: dict[Action, frozenset[Role]] = {
@@ -74,10 +95,14 @@ PERMISSIONS: dict[Action, frozenset[Role]] = {
     Action.WHOAMI: frozenset(Role),
     Action.INSTITUTION_CREATE: frozenset({_O}),
     Action.INSTITUTION_READ: frozenset({_O, _R, _D, _V}),
+    Action.INSTITUTION_SANCTION: frozenset({_O}),
     Action.ACCOUNT_CREATE: frozenset({_O}),
     Action.ACCOUNT_READ: frozenset({_O}),
     Action.CONSENT_IMPORT: frozenset({_G}),
     Action.CONSENT_READ: frozenset({_O, _R}),
+    Action.ENTERPRISE_ENROL: frozenset({_O, _G}),
+    Action.ENTERPRISE_READ: frozenset({_O}),
+    Action.ENTERPRISE_STATE: frozenset({_O}),
     Action.FEED_READ: frozenset({_N}),
     Action.NODE_REGISTER: frozenset({_N}),
     Action.NODE_READ: frozenset({_O, _R, _D}),
@@ -94,8 +119,23 @@ PERMISSIONS: dict[Action, frozenset[Role]] = {
     Action.RELEASE_APPROVE: frozenset({_O}),
     Action.RELEASE_VETO: frozenset({_D}),
     Action.SCORE: frozenset({_R}),
+    Action.CONSENT_REQUEST: frozenset({_R}),
+    Action.CONSENT_REQUEST_READ: frozenset({_O, _R}),
+    Action.CONSENT_EVENTS: frozenset({_R}),
+    Action.WEBHOOK_MANAGE: frozenset({_O}),
+    Action.DISPUTE_OPEN: frozenset({_O}),
+    Action.DISPUTE_READ: frozenset({_O, _R}),
+    Action.DISPUTE_ANSWER: frozenset({_O, _R}),
+    Action.RELEASE_RECALL: frozenset({_O}),
+    Action.CONSENT_IMPACT: frozenset({_O}),
+    Action.NOTICE_READ: frozenset({_O, _R}),
+    Action.NOTICE_CLOSE: frozenset({_O, _R}),
     Action.USAGE_READ: frozenset({_O, _R}),
+    Action.USAGE_ASK: frozenset({_G}),
     Action.AUDIT_READ: frozenset({_O}),
+    Action.LEDGER_READ: frozenset(Role),  # salted hashes and heads: nothing that names anybody
+    Action.LEDGER_WITNESS: frozenset({_W}),
+    Action.RECEIPT_READ: frozenset({_O, _R}),
 }
 
 
@@ -163,6 +203,8 @@ class RouteWithoutPermission(RuntimeError):
 
 # served by the framework itself, describes the API and nothing else
 _FRAMEWORK_PATHS = frozenset({"/openapi.json"})
+# an application of its own, which refuses to be built with a route that names no door (api.portal.access)
+_MOUNTED = frozenset({"/portal"})
 
 
 def actions_by_route(app: FastAPI) -> dict[tuple[str, str], Action]:
@@ -170,7 +212,7 @@ def actions_by_route(app: FastAPI) -> dict[tuple[str, str], Action]:
     table: dict[tuple[str, str], Action] = {}
     for context in iter_route_contexts(app.routes):
         path = context.path or ""
-        if path in _FRAMEWORK_PATHS:
+        if path in _FRAMEWORK_PATHS | _MOUNTED:
             continue
         dependant = getattr(context, "dependant", None)
         actions = {

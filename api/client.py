@@ -155,6 +155,29 @@ class LabClient:
     def consent_counts(self) -> dict[str, Any]:
         return self._get("/v1/consents/counts")
 
+    # ---- requests and events
+
+    def request_consent(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Asks one enterprise for its consent to the caller's institution."""
+        return self._post("/v1/consent-requests", dict(request))
+
+    def request_consents(self, file: Path) -> dict[str, Any]:
+        """A file of many requests: `.csv` with a header, else one JSON object a line."""
+        kind = "text/csv" if file.suffix == ".csv" else "application/x-ndjson"
+        headers = {"Content-Type": kind}
+        return self.call("POST", "/v1/consent-requests/import", content=file.read_bytes(), headers=headers, timeout=600)
+
+    def consent_requests(self, **filters: Any) -> list[dict[str, Any]]:
+        return self._get("/v1/consent-requests", **filters)["items"]
+
+    def consent_events(self, after: int | None = None, wait: float = 0) -> dict[str, Any]:
+        """Signed events that concern the caller's institution, after a position or the last acknowledged one."""
+        params = {"wait": wait} if after is None else {"wait": wait, "after": after}
+        return self.call("GET", "/v1/consent-events", params=params, timeout=wait + 30)
+
+    def ack_consent_events(self, position: int) -> dict[str, Any]:
+        return self._post("/v1/consent-events/ack", {"position": position})
+
     # ---- jobs
 
     def propose_job(self, proposal: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from api.db import Database
 from api.hub import Hub
 from api.settings import Settings
+from consent.keyring import Keyring
 from consent.keys import SigningKey
 
 
@@ -24,6 +25,7 @@ class Control:
     db: Database
     key: SigningKey
     hub: Hub
+    keyring: Keyring
     # leases are counted from here at the earliest: our own absence is not a node's
     started_at: datetime = field(default_factory=utc_now)
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
@@ -143,11 +143,32 @@ class Stateful(Audited):
         return value
 
 
+class Closing(Protocol):
+    """What a transaction does last."""
+
+    def finish(self) -> None: ...
+
+
 class Unit:
     """One transaction by one actor at one moment. Made by `Database.unit`."""
 
-    def __init__(self, session: Session, actor: Actor, now: datetime) -> None:
-        self.session, self.actor, self.now = session, actor, now
+    def __init__(self, session: Session, actor: Actor, clock: Clock) -> None:
+        self.session, self.actor, self.clock = session, actor, clock
+        self.now = clock()
+        self._closing: dict[Any, Closing] = {}
+
+    def last[T: Closing](self, make: Callable[[Unit], T]) -> T:
+        """This transaction's one `make(unit)`, whose `finish` runs after everything else, just before the commit."""
+        if make not in self._closing:
+            self._closing[make] = make(self)
+        found: T = self._closing[make]  # type: ignore[assignment]
+        return found
+
+    def finish(self) -> None:
+        """Called once, by `Database.unit`."""
+        self.session.flush()
+        for one in self._closing.values():
+            one.finish()
 
     def audit_values(
         self,
@@ -231,7 +252,9 @@ class Database:
     @contextmanager
     def unit(self, actor: Actor) -> Iterator[Unit]:
         with Session(self.engine, expire_on_commit=False) as session, session.begin():
-            yield Unit(session, actor, self.clock())
+            unit = Unit(session, actor, self.clock)
+            yield unit
+            unit.finish()
 
     @contextmanager
     def read(self) -> Iterator[Session]:

@@ -64,6 +64,14 @@ class EmbeddedPostgres:
     def url(self) -> str:
         return f"postgresql+psycopg://postgres@/postgres?host={self._sockets}"
 
+    def running_url(self) -> str | None:
+        """The address of the server that another process runs over this folder now; None when there is none."""
+        pid = self._recorded_pid()
+        if pid is None or not self._serves(pid):
+            return None
+        self._sockets = self._socket_path()
+        return self.url
+
     @property
     def pid(self) -> int | None:
         return None if self._process is None else self._process.pid
@@ -157,12 +165,17 @@ class EmbeddedPostgres:
                 path.chmod(path.stat().st_mode & 0o7777 | 0o001)
         return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
-    def _socket_folder(self, identity: dict[str, Any]) -> Path:
+    def _socket_path(self) -> Path:
         if len(str(self.folder)) <= _LONGEST_SOCKET_FOLDER:
             return self.folder
-        owner = identity.get("user", os.geteuid())
         name = hashlib.sha256(str(self.folder).encode()).hexdigest()[:16]
-        path = Path(tempfile.gettempdir()) / f"creditlab-pg-{name}"
+        return Path(tempfile.gettempdir()) / f"creditlab-pg-{name}"
+
+    def _socket_folder(self, identity: dict[str, Any]) -> Path:
+        path = self._socket_path()
+        if path == self.folder:
+            return path
+        owner = identity.get("user", os.geteuid())
         path.mkdir(mode=0o700, exist_ok=True)
         if os.geteuid() == 0:
             os.chown(path, owner, identity["group"])
@@ -186,13 +199,17 @@ class EmbeddedPostgres:
         """A server whose parent was killed is still shutting down: let it finish."""
         deadline = time.monotonic() + 15
         while (pid := self._recorded_pid()) is not None and time.monotonic() < deadline:
-            try:
-                command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            except OSError:
-                return
-            if str(self.folder).encode() not in command:
+            if not self._serves(pid):
                 return
             time.sleep(0.05)
+
+    def _serves(self, pid: int) -> bool:
+        """Whether that process is a server over this folder."""
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        except OSError:
+            return False
+        return str(self.folder).encode() in command
 
     def _recorded_pid(self) -> int | None:
         try:

@@ -127,8 +127,7 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(MalformedDocument)
     async def _malformed(request: Request, error: MalformedDocument) -> JSONResponse:
-        text = str(error)
-        return problem(422, "Invalid", "malformed_document", text, f"文件格式不符：{text}", request.url.path)
+        return problem(422, "Invalid", error.code, error.message, error.message_zh, request.url.path)
 
     @app.exception_handler(RequestValidationError)
     async def _validation(request: Request, error: RequestValidationError) -> JSONResponse:

@@ -18,12 +18,17 @@ Text = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=_P
 # a reason or comment is prose: line breaks are welcome
 Prose = Annotated[str, StringConstraints(min_length=1, max_length=2000, pattern=_PRINTABLE_LINES)]
 Slug = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+# a reason that goes on a usage record (consent.usage): one line, told to the enterprise
+Reason = Annotated[
+    str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]+$")
+]
 # what a node tells of a fault: bounded, but never refused for its form, or the fault would not be heard of
 Word = Annotated[str, StringConstraints(max_length=128, pattern=r"^[^\x00]*$")]
 Told = Annotated[str, StringConstraints(max_length=10_000, pattern=r"^[^\x00]*$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 JobId = Annotated[str, StringConstraints(pattern=r"^j-[0-9a-f]{12}$")]
 ReleaseId = Annotated[str, StringConstraints(pattern=r"^r-[0-9a-f]{12}$")]
+UsageId = Annotated[str, StringConstraints(pattern=r"^u-[0-9a-f]{16}$")]
 PermitId = Annotated[str, StringConstraints(pattern=r"^p-[0-9a-f]{16}$")]
 
 MAX_INTEGER = 2**53

@@ -33,6 +33,23 @@ def write_private(path: Path, data: bytes) -> None:
     temporary.replace(path)
 
 
+def read_key(path: Path) -> SigningKey:
+    """The private key in a file that only its owner may read. Raises HomeError."""
+    mode = path.stat().st_mode & 0o777
+    if mode & 0o077:
+        raise HomeError(
+            f"{path} has mode {mode:o}: only its owner may read it, run chmod 600",
+            f"{path} 的权限为 {mode:o}：只允许所有者读取，请执行 chmod 600",
+        )
+    try:
+        return SigningKey.from_pem(path.read_bytes())
+    except (BadSignature, ValueError) as error:
+        raise HomeError(
+            f"{path} holds no usable private key ({error}): restore it from the backup",
+            f"{path} 不是可用的私钥：请从备份恢复",
+        ) from error
+
+
 @dataclass(frozen=True)
 class Home:
     path: Path
@@ -55,8 +72,17 @@ class Home:
 
     @property
     def platform_public(self) -> Path:
-        """The base64 public key, to be given to every node at admission."""
+        """The base64 public half of the working key, to be given to every node at admission."""
         return self.path / "keys" / "platform.pub"
+
+    @property
+    def first_public(self) -> Path:
+        """The base64 public key that began the keyring: what others trust it by."""
+        return self.path / "keys" / "platform-first.pub"
+
+    @property
+    def keyring(self) -> Path:
+        return self.path / "keys" / "keyring.json"
 
     @property
     def operator_token(self) -> Path:
@@ -87,25 +113,13 @@ class Home:
         if not self.platform_key.exists():
             self.platform_key.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_private(self.platform_key, SigningKey.generate(suite).to_pem())
-        mode = self.platform_key.stat().st_mode & 0o777
-        if mode & 0o077:
-            raise HomeError(
-                f"{self.platform_key} has mode {mode:o}: only its owner may read it, run chmod 600",
-                f"{self.platform_key} 的权限为 {mode:o}：只允许所有者读取，请执行 chmod 600",
-            )
-        try:
-            key = SigningKey.from_pem(self.platform_key.read_bytes())
-        except (BadSignature, ValueError) as error:
-            raise HomeError(
-                f"{self.platform_key} holds no usable private key ({error}): restore it from the backup",
-                f"{self.platform_key} 不是可用的私钥：请从备份恢复",
-            ) from error
+        key = read_key(self.platform_key)
         if key.suite != suite:
             raise HomeError(
                 f"{self.platform_key} is a key of suite {key.suite}, CREDITLAB_SUITE says {suite}: set it to "
-                f"{key.suite}, or rotate the key",
+                f"{key.suite}, or run creditlab keyring rotate --suite {suite}",
                 f"{self.platform_key} 属于 {key.suite} 套件，而 CREDITLAB_SUITE 为 {suite}："
-                f"请改为 {key.suite}，或轮换密钥",
+                f"请改为 {key.suite}，或运行 creditlab keyring rotate --suite {suite}",
             )
         if not self.platform_public.exists() or self.platform_public.read_text().strip() != key.public.b64:
             self.platform_public.write_text(key.public.b64 + "\n")

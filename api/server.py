@@ -15,7 +15,7 @@ from types import FrameType
 
 import uvicorn
 
-from api import migrations
+from api import migrations, platform_keys
 from api.app import create_app
 from api.auth import new_token
 from api.control import Control, utc_now
@@ -150,11 +150,16 @@ def serve(settings: Settings) -> int:
 
         previous = {s: signal.signal(s, stop) for s in (signal.SIGTERM, signal.SIGINT)}
         try:
-            key = home.signing_key(settings.suite)
+            keys = platform_keys.load(
+                home, suite=settings.suite, platform=settings.platform, days=settings.key_days, now=utc_now()
+            )
+            if (left := keys.days_left(utc_now())) < platform_keys.WARN_DAYS:
+                log.warning("the platform's key runs out in %.0f days: run creditlab keyring rotate", left)
             with bind(settings) as sock, database(settings, home) as db:
-                install_operator(Control(settings, db, key, Hub(db.conninfo)), operator_token(home))
                 hub = Hub(db.conninfo)
-                app = create_app(Control(settings, db, key, hub))
+                control = Control(settings, db, keys.key, hub, keys.keyring)
+                install_operator(control, operator_token(home))
+                app = create_app(control)
                 config = uvicorn.Config(
                     app,
                     ssl_certfile=str(home.certificate),

@@ -42,6 +42,27 @@ class Settings(BaseModel):
     sweep_seconds: Seconds = 1
     max_consent_documents: Annotated[int, Field(gt=0)] = 50_000
     suite: Literal["ed25519", "sm2"] = "ed25519"  # of the platform's key, when it is made
+    platform: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")] = (
+        "creditlab"  # on keyring, receipts, ledger
+    )
+    key_days: Annotated[float, Field(gt=0, le=3660)] = 1096  # how long a key of the platform may sign
+    portal_name: str = "信用授权门户 · Consent portal"
+    portal_rp_id: str = "localhost"  # the site's domain: passkeys belong to it for good
+    portal_origins: str = ""  # addresses of the site, comma between; empty: https://<rp id>:<port>
+    portal_idle_seconds: Seconds = 900
+    portal_session_seconds: Seconds = 8 * 3600
+    portal_code_seconds: Seconds = 72 * 3600
+    portal_session_code: bool = False  # whether a session and a one-time code may stand for a passkey
+    # of a released model's cohort: when more than this has withdrawn, the model is recalled
+    recall_share: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    webhook_ca: Path | None = None  # CA file for institutions' addresses; None: the system's
+    webhook_attempts: Annotated[int, Field(ge=1, le=100)] = 12
+    webhook_pause_seconds: Seconds = 5  # after the first failed delivery; doubled each time, an hour at most
+    quiet_after_refusal_days: Annotated[int, Field(ge=1, le=3660)] = 90  # until an enterprise may be asked again
+    quiet_after_withdrawal_days: Annotated[int, Field(ge=1, le=3660)] = 30
+    dispute_days: Annotated[int, Field(ge=1, le=365)] = 20  # an answer to a dispute is due (征信业管理条例 §25)
+    complaint_days: Annotated[int, Field(ge=1, le=365)] = 30  # to a complaint (§26)
+    request_days: Annotated[int, Field(ge=1, le=365)] = 30  # an unanswered request expires
     consent_batch: Annotated[int, Field(gt=0, le=5000)] = 1000
 
     @field_validator("database_url")
@@ -53,6 +74,12 @@ class Settings(BaseModel):
         if not separator or scheme not in {"postgresql", "postgres", "postgresql+psycopg"}:
             raise ValueError("a postgresql:// address is needed: no other database is supported")
         return f"postgresql+psycopg://{rest}"
+
+    @property
+    def origins(self) -> frozenset[str]:
+        """The addresses under which browsers see the portal."""
+        given = (each.strip().rstrip("/") for each in self.portal_origins.split(","))
+        return frozenset(each for each in given if each) or frozenset({f"https://{self.portal_rp_id}:{self.port}"})
 
     @classmethod
     def read(cls, environment: Mapping[str, str], **given: Any) -> Settings:

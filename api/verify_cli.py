@@ -1,7 +1,8 @@
-"""`creditlab verify`: checks a receipt offline and says in Chinese and English what is proved and what is not.
+"""`creditlab verify`: checks a receipt or a ledger record offline and says in Chinese and English what is proved.
 
-Owns the words. It asks no server and decides nothing: `consent.receipt` checks, this prints. Exit code 0 when the
-receipt holds, 1 when it is refused.
+It takes a receipt, a receipt with its proof in one file, or a ledger record (a document with salt and proof). Owns the
+words. It asks no server and decides nothing: `consent.receipt` and `consent.ledger` check, this prints. Exit code 0
+when it holds, 1 when it is refused.
 """
 
 from __future__ import annotations
@@ -16,15 +17,19 @@ import typer
 if TYPE_CHECKING:
     from consent.keyring import Keyring
     from consent.keys import VerifyingKey
+    from consent.ledger import Proven
     from consent.receipt import ReceiptView
+    from consent.signed import Document
 
-app = typer.Typer(help="核验回执 · verify a receipt", pretty_exceptions_enable=False)
+app = typer.Typer(help="核验回执或日志凭据 · verify a receipt or a ledger record", pretty_exceptions_enable=False)
 Line = tuple[str, str]
 
 
 @app.command()
 def verify(
-    receipt: Annotated[Path, typer.Argument(help="回执文件 · the receipt", exists=True, dir_okay=False)],
+    receipt: Annotated[
+        Path, typer.Argument(help="回执或日志凭据 · a receipt or a ledger record", exists=True, dir_okay=False)
+    ],
     keys: Annotated[Path, typer.Option(help="平台密钥环 · the platform's keyring", exists=True, dir_okay=False)],
     trust: Annotated[
         Path | None,
@@ -33,29 +38,52 @@ def verify(
     proof: Annotated[
         Path | None, typer.Option(help="账本证明 · inclusion proof from the ledger", exists=True, dir_okay=False)
     ] = None,
+    witness: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="NAME=FILE 须有其副署的见证方及其公钥 · a witness that must have cosigned, and its public key"
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """离线核验回执 · check a receipt offline."""
+    """离线核验回执或日志凭据 · check a receipt or a ledger record offline."""
     from consent import receipt as receipts
+    from consent.canonical import canonical
     from consent.errors import Refused
     from consent.keyring import Keyring
+    from consent.ledger import records
     from consent.ledger.errors import LedgerError
     from consent.ledger.proofs import load
 
+    names = dict(_witness(text) for text in witness or [])
     try:
         raw = _read(keys)
         keyring = Keyring.read(raw, _public(trust)) if trust else Keyring.read_untrusted(raw)
+        given, parts = _read(receipt), _parts(_read(receipt))
+        if parts == _RECORD:
+            record = records.load(given)
+            proven = records.check(record, keyring, witnesses=names, quorum=len(names))
+            _print_record(receipt, record, proven, keyring, trusted=trust is not None, as_json=as_json, names=names)
+            return
         shown = load(proof.read_bytes()) if proof else None
-        view = receipts.verify(_read(receipt), keyring, proof=shown)
+        if parts == _BUNDLE:
+            bundle = load(given)
+            given, shown = canonical(bundle["receipt"]), bundle["proof"] if shown is None else shown
+        view = receipts.verify(given, keyring, proof=shown, witnesses=names, quorum=len(names))
+        if names and shown is None:
+            raise receipts.ProofMismatch(
+                "a witness can only be checked with the inclusion proof: pass --proof",
+                "核对见证方须提供账本证明（--proof）",
+            )
     except (Refused, LedgerError) as error:
         if as_json:
             found = {"valid": False, "code": error.code, "message": error.message, "message_zh": error.message_zh}
             typer.echo(json.dumps(found, ensure_ascii=False))
         else:
-            typer.echo(f"回执未通过核验，不证明任何事 · refused, it proves nothing: {receipt}")
+            typer.echo(f"未通过核验，不证明任何事 · refused, it proves nothing: {receipt}")
             typer.echo(f"  {error.message_zh} · {error.message} ({error.code})")
         raise typer.Exit(1) from None
-    proved, not_proved = _proved(view), _not_proved(view, keyring, trusted=trust is not None)
+    proved, not_proved = _proved(view, names), _not_proved(view, keyring, names, trusted=trust is not None)
     if as_json:
         typer.echo(json.dumps(_as_json(view, proved, not_proved), ensure_ascii=False))
         return
@@ -64,6 +92,103 @@ def verify(
         typer.echo(f"  {name}: {value}")
     _section("已证明 · proved", "✓", proved)
     _section("未证明 · not proved", "–", not_proved)
+
+
+_BUNDLE = frozenset({"proof", "receipt"})
+_RECORD = frozenset({"document", "proof", "salt", "type", "version"})
+
+
+def _parts(raw: bytes) -> frozenset[str]:
+    """The names of a file's parts, to tell its kind; nothing is believed yet."""
+    try:
+        found = json.loads(raw)
+    except (ValueError, RecursionError):
+        return frozenset()
+    return frozenset(found) if isinstance(found, dict) else frozenset()
+
+
+def _witness(text: str) -> tuple[str, VerifyingKey]:
+    name, _, file = text.partition("=")
+    if not name or not Path(file).is_file():
+        raise typer.BadParameter(f"{text!r}: NAME=FILE 见证方名称与公钥文件 · a witness's name and key file are needed")
+    return name, _public(Path(file))
+
+
+def _print_record(
+    path: Path,
+    record: Document,
+    proven: Proven,
+    keyring: Keyring,
+    *,
+    trusted: bool,
+    as_json: bool,
+    names: dict[str, VerifyingKey],
+) -> None:
+    from consent import usage
+    from consent.errors import MalformedDocument
+
+    entry, head = proven.recorded, proven.head
+    proved = [
+        (
+            f"日志 {head.log_id} 截至 {head.at} 共 {head.size} 条记录，第 {entry.sequence} 条（{entry.entry.kind}，"
+            f"{entry.entry.at}）即该文件（自 0 起）",
+            f"the document is entry {entry.sequence} (from 0, {entry.entry.kind}, {entry.entry.at}) of the {head.size} "
+            f"in ledger {head.log_id} at {head.at}",
+        ),
+        *_witnessed(names),
+    ]
+    not_proved = [
+        ("登记时间由平台给出，并非独立时间戳", "the times are the platform's own word, not an independent time stamp"),
+        *_untrusted(keyring, trusted),
+        *([] if names else [_NOT_WITNESSED]),
+    ]
+    words: tuple[str, str] | None = None
+    try:
+        usage.check(record["document"])
+        words = usage.sentence(record["document"])
+    except (MalformedDocument, TypeError):
+        pass  # another kind of document: it is shown by its kind alone
+    if as_json:
+        found = {
+            "valid": True,
+            "kind": entry.entry.kind,
+            "index": entry.sequence,
+            "at": entry.entry.at,
+            "document": record["document"],
+            "sentence": None if words is None else {"zh": words[0], "en": words[1]},
+            "proved": [{"zh": zh, "en": en} for zh, en in proved],
+            "not_proved": [{"zh": zh, "en": en} for zh, en in not_proved],
+        }
+        typer.echo(json.dumps(found, ensure_ascii=False))
+        return
+    typer.echo(f"日志凭据有效 · the record holds: {path}")
+    if words is not None:
+        typer.echo(f"  {words[0]}\n  {words[1]}")
+    _section("已证明 · proved", "✓", proved)
+    _section("未证明 · not proved", "–", not_proved)
+
+
+_NOT_WITNESSED = (
+    "账本树头是否有见证方副署：未核对（--witness）",
+    "that witnesses cosigned the ledger's head: this was not checked (--witness)",
+)
+
+
+def _witnessed(names: dict[str, VerifyingKey]) -> list[Line]:
+    return [(f"见证方 {name} 副署了该树头", f"witness {name} cosigned that head") for name in names]
+
+
+def _untrusted(keyring: Keyring, trusted: bool) -> list[Line]:
+    if trusted:
+        return []
+    first = keyring.first
+    return [
+        (
+            f"密钥环是否属于该平台：请将首个公钥与平台公布的核对，或用 --trust 指定：{first.b64}",
+            f"that the keyring is the platform's: compare its first key with the published one or pass --trust: "
+            f"{first.b64}",
+        )
+    ]
 
 
 def _read(path: Path) -> bytes:
@@ -94,7 +219,7 @@ def _facts(view: ReceiptView) -> list[Line]:
     ]
 
 
-def _proved(view: ReceiptView) -> list[Line]:
+def _proved(view: ReceiptView, names: dict[str, VerifyingKey]) -> list[Line]:
     lines = [
         (
             f"平台密钥 {view.key_id} 签署了本回执，该密钥在 {view.issued_at} 有效",
@@ -121,10 +246,11 @@ def _proved(view: ReceiptView) -> list[Line]:
                 f"the document is entry {index} (from 0) of the {head.size} in ledger {head.log_id} at {head.at}",
             )
         )
+        lines += _witnessed(names)
     return lines
 
 
-def _not_proved(view: ReceiptView, keyring: Keyring, *, trusted: bool) -> list[Line]:
+def _not_proved(view: ReceiptView, keyring: Keyring, names: dict[str, VerifyingKey], *, trusted: bool) -> list[Line]:
     lines = [
         (
             "该授权现在是否仍然有效：其后可能已暂停、撤回或到期",
@@ -156,15 +282,7 @@ def _not_proved(view: ReceiptView, keyring: Keyring, *, trusted: bool) -> list[L
                 "who holds the enterprise's key: the platform checked that and vouches by its countersignature",
             )
         )
-    if not trusted:
-        first = keyring.first
-        lines.append(
-            (
-                f"密钥环是否属于该平台：请将首个公钥与平台公布的核对，或用 --trust 指定：{first.b64}",
-                f"that the keyring is the platform's: compare its first key with the published one or pass --trust: "
-                f"{first.b64}",
-            )
-        )
+    lines += _untrusted(keyring, trusted)
     if view.proven is None:
         lines.append(
             (
@@ -172,10 +290,8 @@ def _not_proved(view: ReceiptView, keyring: Keyring, *, trusted: bool) -> list[L
                 "that the ledger holds the document: no inclusion proof was checked (--proof)",
             )
         )
-    else:
-        lines.append(
-            ("账本树头是否有见证方副署：未核对", "that witnesses cosigned the ledger's head: this was not checked")
-        )
+    elif not names:
+        lines.append(_NOT_WITNESSED)
     return lines
 
 

@@ -1,4 +1,4 @@
-"""`python -m benchmarks --out DIR [--only zone,sgb,psi,end_to_end,ledger]`: measures and writes DIR/results.json.
+"""`python -m benchmarks --out DIR [--only zone,ledger,…]`: measures and writes DIR/results.json.
 
 Owns the order of sections and the exit code: 1 when a section could not be measured or a bar is not kept.
 """

@@ -14,6 +14,14 @@ LEDGER_SECONDS = {  # CPU of one thread: what a quiet machine takes
 }
 
 
+GATE_MB = 1024  # peak memory of the gate's process
+GATE_SECONDS = {  # CPU of one thread
+    "gate decision for a cohort of 1,000,000": 2.0,
+    "the same at a round, one consent withdrawn": 2.0,
+    "100,000 single checks among 1,000,000 consents": 2.0,  # 20 µs each
+}
+
+
 def zone_bar() -> str:
     return f"≤ {ZONE_RATIO}"
 
@@ -24,6 +32,10 @@ def sgb_bar() -> str:
 
 def ledger_bar(case: str) -> str:
     return f"≤ {LEDGER_SECONDS[case]:g} s CPU"
+
+
+def gate_bar(case: str) -> str:
+    return f"≤ {GATE_SECONDS[case]:g} s CPU, ≤ {GATE_MB} MB"
 
 
 def broken(document: dict[str, Any]) -> list[str]:
@@ -38,6 +50,13 @@ def broken(document: dict[str, Any]) -> list[str]:
                 allowed = LEDGER_SECONDS[row["case"]]
                 if row["cpu_seconds"] > allowed:
                     out.append(f"ledger, {row['case']}: {row['cpu_seconds']:.2f} s, at most {allowed:g} s")
+                continue
+            if section["name"] == "consent_gate":
+                allowed = GATE_SECONDS[row["case"]]
+                if row["cpu_seconds"] > allowed:
+                    out.append(f"consent_gate, {row['case']}: {row['cpu_seconds']:.2f} s, at most {allowed:g} s")
+                if row["peak_rss_mb"] > GATE_MB:
+                    out.append(f"consent_gate, {row['case']}: {row['peak_rss_mb']:.0f} MB, at most {GATE_MB} MB")
                 continue
             most = {"zone": ZONE_RATIO, "sgb": 1 / SGB_FACTOR}[section["name"]]
             if row["ratio"] > most:

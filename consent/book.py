@@ -134,6 +134,7 @@ class ConsentBook:
         self._by_id: dict[str, Entry] = {}
         self._newest: dict[tuple[str, str], dict[str, Entry]] = {}  # (recipient, purpose) -> enterprise -> entry
         self._terms: dict[Any, Terms] = {}
+        self._plain: dict[int, Any] = {}  # id of terms -> what they were made of
         self._texts: dict[str, str] = {}  # times repeat: one object for equal ones
         self._institutions: dict[str, list[tuple[int, str]]] = {}
 
@@ -209,7 +210,7 @@ class ConsentBook:
         if (found := self._terms.get(plain)) is None:
             recipient, provider, purpose, modes, data, *numbers = plain
             found = Terms(recipient, provider, purpose, frozenset(modes), dict(data), *numbers)
-            self._terms[plain] = found
+            self._terms[plain], self._plain[id(found)] = found, plain
         return found
 
     # ---- answering
@@ -224,6 +225,16 @@ class ConsentBook:
     def by_id(self, consent_id: str) -> Entry | None:
         """The consent or refusal of this number."""
         return self._by_id.get(consent_id)
+
+    def keys_of(self, enterprise: str) -> frozenset[bytes]:
+        """Who has signed consents and refusals of this enterprise (`consent.signed.signatory`)."""
+        found = set()
+        for subjects in self._newest.values():
+            entry = subjects.get(enterprise)
+            while entry is not None:
+                found.add(entry.key)
+                entry = entry.earlier
+        return frozenset(found)
 
     def institution_state(self, institution: str, seq: int | None = None) -> str:
         """The feed's last word on an institution, as of position `seq`.
@@ -297,21 +308,41 @@ class ConsentBook:
         bound = self.head if seq is None else seq
         if self.institution_state(recipient, bound) != "active":
             return frozenset()
-        out = []
-        for enterprise, newest in self._newest.get((recipient, str(purpose)), {}).items():
-            entry: Entry | None = newest
-            while entry is not None and entry.seq > bound:
-                entry = entry.earlier
-            if (
-                entry is not None
-                and (entry.state_by(bound) if entry.changes else entry.first) is State.ACTIVE
-                and entry.valid_from <= at < entry.valid_until
-                and entry.terms.evidence not in self.refused
-                and (provider is None or entry.terms.provider == provider)
-                and (not entry.terms.limited or _uses_left(entry, at, used))
-            ):
-                out.append(enterprise)
-        return frozenset(out)
+        newest = self._newest.get((recipient, str(purpose)), {})
+        return frozenset(who for who, entry in newest.items() if self._covers(entry, at, bound, provider, used))
+
+    def covers(
+        self,
+        enterprise: str,
+        recipient: str,
+        purpose: str,
+        at: str,
+        seq: int | None = None,
+        *,
+        provider: str | None = None,
+        used: Uses | None = None,
+    ) -> bool:
+        """Whether `covered` holds this enterprise, without looking at any other."""
+        bound = self.head if seq is None else seq
+        newest = self._newest.get((recipient, str(purpose)), {}).get(enterprise)
+        return (
+            newest is not None
+            and self.institution_state(recipient, bound) == "active"
+            and self._covers(newest, at, bound, provider, used)
+        )
+
+    def _covers(self, newest: Entry, at: str, bound: int, provider: str | None, used: Uses | None) -> bool:
+        entry: Entry | None = newest
+        while entry is not None and entry.seq > bound:
+            entry = entry.earlier
+        return (
+            entry is not None
+            and (entry.state_by(bound) if entry.changes else entry.first) is State.ACTIVE
+            and entry.valid_from <= at < entry.valid_until
+            and entry.terms.evidence not in self.refused
+            and (provider is None or entry.terms.provider == provider)
+            and (not entry.terms.limited or _uses_left(entry, at, used))
+        )
 
     # ---- a copy to start from
 
@@ -320,15 +351,27 @@ class ConsentBook:
 
         The first row is [version, head, institution states].
         """
-        yield [1, self.head, {name: [list(one) for one in said] for name, said in self._institutions.items()}]
-        current = {id(entry) for subjects in self._newest.values() for entry in subjects.values()}
-        plain = {id(terms): key for key, terms in self._terms.items()}
+        yield self.first_row()
         for entry in self._by_id.values():
-            yield [
-                entry.consent_id, entry.enterprise, plain[id(entry.terms)], entry.key.hex(), entry.first,
-                entry.sequence, entry.head, entry.at, entry.valid_from, entry.valid_until, entry.seq,
-                None if entry.earlier is None else entry.earlier.consent_id, entry.changes, id(entry) in current,
-            ]  # fmt: skip
+            yield self._row(entry)
+
+    def first_row(self) -> list[Any]:
+        """[version, head, institution states]: what `load` begins with."""
+        return [1, self.head, {name: [list(one) for one in said] for name, said in self._institutions.items()}]
+
+    def rows_of(self, consent_id: str) -> list[list[Any]]:
+        """The rows of `dump` that an event of this consent may have changed: its own, and what stood before it."""
+        entry = self._by_id[consent_id]
+        return [self._row(one) for one in (entry, entry.earlier) if one is not None]
+
+    def _row(self, entry: Entry) -> list[Any]:
+        subjects = self._newest.get((entry.terms.recipient, entry.terms.purpose), {})
+        return [
+            entry.consent_id, entry.enterprise, self._plain[id(entry.terms)], entry.key.hex(), entry.first,
+            entry.sequence, entry.head, entry.at, entry.valid_from, entry.valid_until, entry.seq,
+            None if entry.earlier is None else entry.earlier.consent_id, entry.changes,
+            subjects.get(entry.enterprise) is entry,
+        ]  # fmt: skip
 
     @classmethod
     def load(cls, rows: Iterable[Sequence[Any]], refused: frozenset[str] = frozenset()) -> ConsentBook:

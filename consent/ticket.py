@@ -1,4 +1,4 @@
-"""What the platform signs for the nodes: a job's ticket, a permit to score one enterprise, a release order.
+"""What the platform signs for the nodes: a job's ticket, a permit to score one enterprise, a release order, a question.
 
 A node does what such a document says and nothing else, and only after checking the signature against the
 platform key it was given at admission, the form, and the time.
@@ -41,6 +41,9 @@ _TICKET: Mapping[str, type] = {
 _PERMIT: Mapping[str, type] = {
     "permit_id": str, "consent_id": str, "enterprise": str, "recipient": str, "purpose": str,
     "release_sha256": str, "parties": dict, "reason": str, "user": str, "issued_at": str, "expires_at": str,
+}  # fmt: skip
+_QUESTION: Mapping[str, type] = {
+    "question_id": str, "consent_id": str, "enterprise": str, "issued_at": str, "expires_at": str,
 }  # fmt: skip
 _ORDER: Mapping[str, type] = {
     "release_id": str, "job_id": str, "sha256": str, "parties": dict, "author": str, "reviewers": list,
@@ -118,6 +121,12 @@ def make_release_order(key: SigningKey, **fields: Any) -> Document:
     return sign(body, key, "platform")
 
 
+def make_impact_question(key: SigningKey, **fields: Any) -> Document:
+    """A signed question to a node: which of its jobs rest on this consent?"""
+    body = _shape({"type": "impact_question", "version": VERSION, **fields}, "impact_question", _QUESTION)
+    return sign(body, key, "platform")
+
+
 def _current(body: Body, at: str) -> Body:
     # a minute of grace at the start: clocks of two organisations are never quite equal
     if (parse(body["issued_at"]) - parse(at)).total_seconds() > 60:
@@ -134,6 +143,10 @@ def check_ticket(document: Document, platform: VerifyingKey, at: str) -> Body:
 
 def check_permit(document: Document, platform: VerifyingKey, at: str) -> Body:
     return _current(_shape(verify(document, "platform", platform), "score_permit", _PERMIT), at)
+
+
+def check_impact_question(document: Document, platform: VerifyingKey, at: str) -> Body:
+    return _current(_shape(verify(document, "platform", platform), "impact_question", _QUESTION), at)
 
 
 def check_release_order(document: Document, platform: VerifyingKey, at: str) -> Body:

@@ -62,7 +62,9 @@ def _codes_in(tree: ast.AST, file: str) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and _name(node.func) in _CALLS and node.args:
             yield from _text(node.args[0])
-        elif isinstance(node, ast.ClassDef) and node.name.startswith("Invalid"):
+        elif isinstance(node, ast.ClassDef) and (
+            node.name.startswith("Invalid") or any(_name(base) == "FeedRefused" for base in node.bases)
+        ):
             for line in node.body:
                 if isinstance(line, ast.Assign) and _name(line.targets[0]) == "code":
                     yield from _text(line.value)
@@ -105,8 +107,14 @@ def cause_table() -> str:
 
 
 def diagrams() -> str:
+    from api.consent_events.states import WEBHOOK
+    from api.consents.requests import REQUEST
     from api.consents.states import CONSENT
+    from api.disputes.states import DISPUTE
+    from api.enterprises.states import ENTERPRISE, PASSKEY, PERSON
+    from api.institutions.states import STANDING
     from api.jobs.states import JOB, PARTY
+    from api.recalls.states import NOTICE
     from api.releases.states import RELEASE
     from api.scores.states import PERMIT
     from models.registry import TRANSITIONS
@@ -117,6 +125,14 @@ def diagrams() -> str:
         ("放行 · release", RELEASE.initial, RELEASE.transitions),
         ("评分许可 · permit to score", PERMIT.initial, PERMIT.transitions),
         ("授权（控制平面所存）· consent, as the control plane keeps it", CONSENT.initial, CONSENT.transitions),
+        ("授权请求 · request for consent", REQUEST.initial, REQUEST.transitions),
+        ("机构处分 · standing of a sanctioned institution", STANDING.initial, STANDING.transitions),
+        ("重新训练通知 · retraining notice", NOTICE.initial, NOTICE.transitions),
+        ("异议与投诉 · dispute or complaint", DISPUTE.initial, DISPUTE.transitions),
+        ("事件回调 · webhook", WEBHOOK.initial, WEBHOOK.transitions),
+        ("企业账户 · an enterprise's account", ENTERPRISE.initial, ENTERPRISE.transitions),
+        ("企业经办人 · a person who acts for it", PERSON.initial, PERSON.transitions),
+        ("通行密钥 · a passkey", PASSKEY.initial, PASSKEY.transitions),
         ("登记模型 · model in the zone's registry", {"candidate"}, TRANSITIONS),
     )
     return "\n".join(f"### {title}\n\n{diagram(initial, table)}" for title, initial, table in machines)
@@ -301,6 +317,7 @@ def _placeholders(text: str) -> str:
 
 
 # ---- pages -------------------------------------------------------------------------------------------------------
+
 
 def data_dictionary() -> str:
     """Every category, item and feature of the catalogue."""

@@ -23,12 +23,14 @@ from consent.times import stamp
 from enclave import vault
 from enclave.airlock import Airlock
 from enclave.config import NodeConfig
-from enclave.control import Control
+from enclave.control import WAIT_SECONDS, Control
 from enclave.endings import NODE_RESTARTED, NODE_STOPPED, JobEnded, cause_of, state_of
 from enclave.gate import Consents
 from enclave.jobs import Job
 from enclave.journal import Journal
+from enclave.recalls import Recalls
 from enclave.scoring import ScoreDesk
+from enclave.uses import Uses
 from features.tables import load_side
 from federated.relay.client import RelayClient
 from federated.relay.link import Cause, LinkEnded, PeerLink
@@ -53,7 +55,15 @@ class Agent:
         self._side = load_side(config.data, config.role, config.party)
         self._journal = Journal(config.state_dir / "journal.sqlite")
         self._control = Control(config.control_url, config.ca, config.token())
-        self._consents = Consents(self._journal, config.platform(), self._control.feed, config.refuse_evidence)
+        self._consents = Consents(
+            self._journal,
+            config.platform(),
+            self._control.feed,
+            config.refuse_evidence,
+            lease=config.feed_lease_seconds,
+        )
+        self._recalls = Recalls(self._journal, self._consents, self._control, config.platform())
+        self._uses = Uses(self._journal, self._consents)
         self._zone_key = vault.load_zone_key(config.state_dir) if config.role == "lab" else None
         self._relay = RelayServer(config.identity, config.relay) if config.relay else None
         self._airlock = Airlock(config, self._journal, self._control, self._consents)
@@ -75,7 +85,11 @@ class Agent:
         try:
             await self._register()
             await self._report_interrupted()
-            await self._poll()
+            shares = asyncio.ensure_future(self._tell_shares())
+            try:
+                await self._poll()
+            finally:
+                shares.cancel()
         finally:
             for job in self._jobs.values():
                 job.cancel(NODE_STOPPED)
@@ -129,15 +143,42 @@ class Agent:
             await self._unless_stopped(self._finish(job["job_id"], NODE_RESTARTED))
 
     async def _poll(self) -> None:
+        """Takes work as it comes, and the feed whenever it has grown: running jobs hear of it at once."""
+        # a head is fetched anew long before the last one's lease is over
+        fresh = self._config.feed_lease_seconds / 3
         while not self._stop.is_set():
             try:
-                items = await self._unless_stopped(self._control.work())
+                wait = min(WAIT_SECONDS, fresh)
+                found = await self._unless_stopped(self._control.work(self._consents.book.head, wait))
             except httpx.HTTPError as error:
                 log.warning("no work from the control plane (%s)", type(error).__name__)
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            for item in items or ():  # type: ignore[attr-defined]
+            if found is None:
+                return
+            items, head = found  # type: ignore[misc]
+            for item in items:
                 self._take(item)
+            if head > self._consents.book.head or self._consents.stale_seconds > fresh:
+                await self._hear()
+
+    async def _hear(self) -> None:
+        try:
+            await self._unless_stopped(self._consents.sync())
+        except Exception as error:
+            # jobs and scores meet the same error and say so; this loop goes on hearing
+            log.error("the consent feed was not taken: %s", cause_of(error).message)
+            if cause_of(error).code == "internal_error":
+                log.exception("consent feed")
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _tell_shares(self) -> None:
+        while True:
+            await asyncio.sleep(self._config.share_seconds)
+            try:
+                await self._recalls.report()
+            except Exception:
+                log.exception("shares")  # told at the next turn
 
     def _spawn(self, key: str, work: Awaitable) -> None:
         """Runs one piece of work; the same item coming again meanwhile is ignored."""
@@ -174,6 +215,10 @@ class Agent:
             self._spawn(f"score {body.get('permit_id')}", self._score(item["permit"]))
         elif kind == "release":
             self._spawn(f"release {item['order']['body'].get('release_id')}", self._release(item["order"]))
+        elif kind == "impact":
+            self._spawn(f"impact {item['question']['body'].get('question_id')}", self._impact(item["question"]))
+        elif kind == "usage":
+            self._spawn(f"usage {item['question']['body'].get('question_id')}", self._usage(item["question"]))
         else:
             log.warning("work of unknown kind %r", kind)
 
@@ -298,6 +343,14 @@ class Agent:
                 log.exception("score %s", permit_id)
             answer = {"error": {"code": cause.code, "message": cause.message, "message_zh": cause.message_zh}}
         await self._persist(self._control.score_answer, permit_id, answer)
+
+    async def _impact(self, document: dict) -> None:
+        question_id, answer = await self._recalls.answer(document)
+        await self._persist(self._control.impact_answer, question_id, answer)
+
+    async def _usage(self, document: dict) -> None:
+        question_id, answer = await self._uses.answer(document)
+        await self._persist(self._control.usage_answer, question_id, answer)
 
     async def _release(self, document: dict) -> None:
         release_id, state = await self._airlock.obey(document)

@@ -231,6 +231,8 @@ class Airlock:
     def released(self, sha256: str) -> dict:
         """A released model held by this node. Raises JobEnded."""
         path = self._releases / f"{sha256}.json"
+        if self._journal.is_recalled(sha256):
+            raise JobEnded(Cause("release_recalled", "this model was recalled", "该模型已被召回"))
         if not _is_sha256(sha256) or not path.exists():
             raise JobEnded(
                 Cause("model_not_released", "this node holds no such released model", "本节点没有该已放行模型")

@@ -34,6 +34,10 @@ class NodeConfig:
     state_dir: Path
     party: str | None = None
     relay: str | None = None
+    # for how long the last signed head of the consent feed permits new work and rounds, seconds
+    feed_lease_seconds: float = 60.0
+    # between two reports of the share of a released model's cohort that has withdrawn, seconds
+    share_seconds: float = 300.0
     # kinds of evidence that this owner does not take for a consent
     refuse_evidence: frozenset[str] = frozenset()
     limits: Limits = field(default_factory=Limits)
@@ -51,6 +55,10 @@ class NodeConfig:
 
 _PATHS = ("data", "ca", "cert", "key", "token_file", "platform_key", "state_dir")
 _REQUIRED = ("name", "institution", "role", "control_url", *_PATHS)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def load(path: Path) -> NodeConfig:
@@ -77,6 +85,9 @@ def load(path: Path) -> NodeConfig:
         raise BadConfig(f"{path}: field refuse_evidence: a list out of {', '.join(evidence.KINDS)} is needed")
     try:
         limits = Limits(**raw.pop("limits", {}))
+        for name in ("feed_lease_seconds", "share_seconds"):
+            if name in raw and not (_is_number(raw[name]) and 1 <= raw[name] <= 86_400):
+                raise BadConfig(f"{path}: field {name}: seconds from 1 to 86400 are needed, found {raw[name]!r}")
         config = NodeConfig(**raw, refuse_evidence=frozenset(refused), limits=limits)
         config.platform()
     except (TypeError, BadSignature) as error:

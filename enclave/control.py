@@ -44,15 +44,30 @@ class Control:
         except httpx.HTTPError as error:
             raise JobEnded(
                 Cause(
-                    "control_plane_unreachable",
+                    "control_plane_unreachable",  # which enclave.gate bears for the lease
                     "the control plane did not give the consent feed; no data is used without it",
                     "控制平面未返回授权事件，无授权不得使用数据",
                 )
             ) from error
 
-    async def work(self, wait: int = WAIT_SECONDS) -> list[dict]:
-        answer = await self._call("GET", "/v1/node/work", params={"wait": wait}, timeout=wait + 15)
-        return answer["items"]
+    async def work(self, feed: int, wait: float = WAIT_SECONDS) -> tuple[list[dict], int]:
+        """What waits for this node, and how far the feed reaches; answers when there is work or news after `feed`."""
+        params = {"wait": wait, "feed": feed}
+        answer = await self._call("GET", "/v1/node/work", params=params, timeout=wait + 15)
+        return answer["items"], answer["feed_head"]
+
+    async def releases(self) -> list[dict]:
+        """Releases of this node's jobs: {release_id, job_id, sha256, state}."""
+        return (await self._call("GET", "/v1/node/releases"))["items"]
+
+    async def share(self, release_id: str, share: float, seq: int) -> None:
+        await self._call("POST", f"/v1/node/releases/{release_id}/share", json={"share": share, "seq": seq})
+
+    async def impact_answer(self, question_id: str, answer: dict) -> None:
+        await self._call("POST", f"/v1/node/impact/{question_id}", json=answer)
+
+    async def usage_answer(self, question_id: str, answer: dict) -> None:
+        await self._call("POST", f"/v1/node/usage/{question_id}", json=answer)
 
     async def job_events(self, job_id: str, events: list[dict]) -> None:
         await self._call("POST", f"/v1/node/jobs/{job_id}/events", json={"events": events})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from consent.book import FeedGap
+from consent.errors import Refused
 from consent.policy import Denied
 from federated.relay.link import Cause, LinkEnded
 
@@ -31,8 +33,10 @@ def cause_of(error: BaseException) -> Cause:
     """The cause to tell people. Never carries a traceback, a path or a row."""
     if isinstance(error, JobEnded | LinkEnded):
         return error.cause
-    if isinstance(error, Denied):
+    if isinstance(error, Denied | Refused):
         return Cause(error.code, error.message, error.message_zh)
+    if isinstance(error, FeedGap):
+        return Cause("feed_gap", str(error), "授权事件流缺少事件，请重新读取")
     if isinstance(error, TimeoutError):
         return Cause("deadline", str(error) or "a deadline passed", "等待超时")
     kind = type(error).__name__

@@ -1,6 +1,7 @@
-"""The node's own small memory (SQLite): the verified feed, jobs, uses of data, released models' digests.
+"""The node's own small memory (SQLite): the verified feed and the book made of it, jobs, uses of data, models.
 
-Holds no feature and no label. Everything a restarted node must know to be safe is here.
+Holds no feature and no label. Everything a restarted node must know to be safe is here: the book's rows are written
+with the events that changed them, so a start reads them and replays nothing.
 """
 
 from __future__ import annotations
@@ -9,10 +10,27 @@ import json
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+
+from consent.book import ConsentBook
+from consent.feed import NOTHING_HEARD, START, Head, link
+from consent.signed import Document
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS feed (seq INTEGER PRIMARY KEY, event TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS chain (seq INTEGER PRIMARY KEY, digest BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS head (
+  one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL, chain BLOB NOT NULL, last INTEGER NOT NULL,
+  at TEXT NOT NULL, seen_at TEXT NOT NULL, document TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS book_first (one INTEGER PRIMARY KEY CHECK (one = 1), row TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS book_terms (number INTEGER PRIMARY KEY, terms TEXT NOT NULL UNIQUE);
+CREATE TABLE IF NOT EXISTS book (seq INTEGER PRIMARY KEY, terms INTEGER NOT NULL, row TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS dropped (job_id TEXT NOT NULL, enterprise TEXT NOT NULL, PRIMARY KEY (job_id, enterprise));
+CREATE TABLE IF NOT EXISTS recalled (sha256 TEXT PRIMARY KEY, at TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS told_share (release_id TEXT PRIMARY KEY, share REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS job (
   job_id TEXT PRIMARY KEY, ticket TEXT NOT NULL, state TEXT NOT NULL,
   code TEXT, message TEXT, message_zh TEXT, started_at TEXT NOT NULL, ended_at TEXT
@@ -22,10 +40,23 @@ CREATE TABLE IF NOT EXISTS use (
   purpose TEXT NOT NULL, content TEXT NOT NULL, reference TEXT NOT NULL, consent_id TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS use_by_enterprise ON use (enterprise);
+CREATE INDEX IF NOT EXISTS use_by_reference ON use (reference);
+CREATE INDEX IF NOT EXISTS use_by_consent ON use (consent_id);
 CREATE TABLE IF NOT EXISTS candidate (sha256 TEXT PRIMARY KEY, job_id TEXT NOT NULL, version TEXT);
 CREATE TRIGGER IF NOT EXISTS use_stays BEFORE UPDATE ON use BEGIN SELECT RAISE(ABORT, 'append only'); END;
 CREATE TRIGGER IF NOT EXISTS use_kept BEFORE DELETE ON use BEGIN SELECT RAISE(ABORT, 'append only'); END;
 """
+
+
+_TERMS = 2  # the place of the terms in a row of the book; they are kept once for all that agreed to the same
+
+
+@dataclass(frozen=True)
+class Heard:
+    """The last signed head, and the latest time by the own clock that is on record."""
+
+    head: Head = NOTHING_HEARD
+    seen_at: str = ""
 
 
 class Journal:
@@ -43,15 +74,116 @@ class Journal:
         with self._lock:
             self._db.close()
 
-    def append_events(self, events: Iterable[dict]) -> None:
-        rows = [(event["seq"], json.dumps(event, ensure_ascii=False)) for event in events]
-        with self._lock, self._db:
-            self._db.executemany("INSERT INTO feed VALUES (?, ?)", rows)
+    # -- the feed ----------------------------------------------------------------------------------------------
 
-    def events(self) -> Iterator[dict]:
+    def append_events(
+        self, events: list[dict], book: ConsentBook, heard: Heard, document: Document, links: dict[int, bytes]
+    ) -> None:
+        """The events, the book's rows that they changed, and the head that ends them; all or nothing."""
+        names = {e["document"]["body"]["consent_id"] for e in events if e["kind"] != "institution_state"}
+        rows = {row[10]: row for name in names for row in book.rows_of(name)}
+        with self._lock, self._db:
+            self._db.executemany(
+                "INSERT INTO feed VALUES (?, ?)",
+                [(event["seq"], json.dumps(event, ensure_ascii=False)) for event in events],
+            )
+            self._db.executemany("INSERT INTO chain VALUES (?, ?)", list(links.items()))
+            self._keep(book, rows)
+            self._hear(heard, document)
+
+    def _keep(self, book: ConsentBook, rows: dict[int, list]) -> None:
+        numbers: dict[str, int] = {}
+        kept = []
+        for seq, row in rows.items():
+            terms = json.dumps(row[_TERMS], ensure_ascii=False)
+            if terms not in numbers:
+                self._db.execute("INSERT OR IGNORE INTO book_terms (terms) VALUES (?)", (terms,))
+                found = self._db.execute("SELECT number FROM book_terms WHERE terms = ?", (terms,)).fetchone()
+                numbers[terms] = found[0]
+            rest = [*row[:_TERMS], None, *row[_TERMS + 1 :]]
+            kept.append((seq, numbers[terms], json.dumps(rest, ensure_ascii=False)))
+        self._db.executemany("INSERT OR REPLACE INTO book VALUES (?, ?, ?)", kept)
+        self._db.execute("INSERT OR REPLACE INTO book_first VALUES (1, ?)", (json.dumps(book.first_row()),))
+
+    def keep(self, book: ConsentBook, chain: bytes) -> None:
+        """The whole book, and the feed's chain at its head: a copy to start from."""
+        rows = book.dump()
+        next(rows)
+        with self._lock, self._db:
+            self._db.execute("INSERT OR REPLACE INTO chain VALUES (?, ?)", (book.head, chain))
+            while part := {row[10]: row for row in islice(rows, 10_000)}:
+                self._keep(book, part)
+
+    def hear(self, heard: Heard, document: Document) -> None:
+        """A fresh head that brought no event."""
+        with self._lock, self._db:
+            self._hear(heard, document)
+
+    def _hear(self, heard: Heard, document: Document) -> None:
+        head = heard.head
+        self._db.execute(
+            "INSERT OR REPLACE INTO head VALUES (1, ?, ?, ?, ?, ?, ?)",
+            (head.seq, head.chain, head.last, head.at, heard.seen_at, json.dumps(document)),
+        )
+
+    def heard(self) -> Heard:
         with self._lock:
-            rows = self._db.execute("SELECT event FROM feed ORDER BY seq").fetchall()
-        return (json.loads(row[0]) for row in rows)
+            row = self._db.execute("SELECT seq, chain, last, at, seen_at FROM head").fetchone()
+        return Heard() if row is None else Heard(Head(*row[:4]), row[4])
+
+    def chain(self, seq: int) -> bytes | None:
+        """The feed's chain after event `seq`; None where this node has no such event."""
+        if seq == 0:
+            return START
+        with self._lock:
+            row = self._db.execute("SELECT digest FROM chain WHERE seq = ?", (seq,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def book(self, refused: frozenset[str] = frozenset()) -> ConsentBook:
+        """The book as it was last kept, and whatever events are on record beyond it.
+
+        Rows of another version are set aside, and the feed on record is replayed in their stead.
+        """
+        with self._lock:
+            first = self._db.execute("SELECT row FROM book_first").fetchone()
+            book = ConsentBook(refused)
+            if first is not None:
+                try:
+                    book = ConsentBook.load(self._rows(first[0]), refused)
+                except ValueError:
+                    with self._db:
+                        for table in ("book_first", "book", "book_terms", "chain"):
+                            self._db.execute(f"DELETE FROM {table}")  # noqa: S608 (own names)
+            self._replay(book)
+        return book
+
+    def _rows(self, first: str) -> Iterator[list]:
+        terms = {number: json.loads(text) for number, text in self._db.execute("SELECT number, terms FROM book_terms")}
+        yield json.loads(first)
+        for number, text in self._db.execute("SELECT terms, row FROM book ORDER BY seq"):
+            row = json.loads(text)
+            row[_TERMS] = terms[number]
+            yield row
+
+    def _replay(self, book: ConsentBook) -> None:
+        """Events that were kept without the book's rows: an earlier version's, or those of rows set aside."""
+        texts = self._db.execute("SELECT event FROM feed WHERE seq > ? ORDER BY seq", (book.head,)).fetchall()
+        if not texts:
+            return
+        start = self._db.execute("SELECT digest FROM chain WHERE seq = ?", (book.head,)).fetchone()
+        chain, links, rows = START if start is None else bytes(start[0]), [], {}
+        for (text,) in texts:
+            event = json.loads(text)
+            book.apply(event)
+            chain = link(chain, event["seq"], event["document"])
+            links.append((event["seq"], chain))
+            if event["kind"] != "institution_state":
+                rows |= {row[10]: row for row in book.rows_of(event["document"]["body"]["consent_id"])}
+        with self._db:
+            self._db.executemany("INSERT OR REPLACE INTO chain VALUES (?, ?)", links)
+            self._keep(book, rows)
+
+    # -- jobs --------------------------------------------------------------------------------------------------
 
     def job_started(self, job_id: str, ticket: dict, at: str) -> bool:
         """False when this job is known already (a work item may come twice)."""
@@ -103,6 +235,15 @@ class Journal:
                 rows,
             )
 
+    def uses_of(self, enterprise: str, purpose: str) -> list[dict]:
+        """What jobs used of one enterprise, oldest first: {at, recipient, job_id, consent_id}."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT at, recipient, reference, consent_id FROM use WHERE enterprise = ? AND purpose = ? ORDER BY id",
+                (enterprise, purpose),
+            ).fetchall()
+        return [dict(zip(("at", "recipient", "job_id", "consent_id"), row, strict=True)) for row in rows]
+
     def past_uses(self, enterprise: str, reference: str) -> dict[str, list[str]]:
         """Consent id → times of its uses so far, one per reference; `reference` itself is not one of them.
 
@@ -118,6 +259,51 @@ class Journal:
         for consent_id, at in rows:
             out.setdefault(consent_id, []).append(at)
         return out
+
+    def drop(self, job_id: str, enterprises: Iterable[str]) -> None:
+        """Rows that left a job before its last fit: its model does not rest on them."""
+        with self._lock, self._db:
+            self._db.executemany(
+                "INSERT OR IGNORE INTO dropped VALUES (?, ?)", [(job_id, enterprise) for enterprise in enterprises]
+            )
+
+    def rests_on(self, job_id: str) -> list[tuple[str, str]]:
+        """(enterprise, consent id) of every row that this node admitted to a job and that did not leave it."""
+        with self._lock:
+            return self._db.execute(
+                "SELECT enterprise, consent_id FROM use WHERE reference = ?1 AND enterprise NOT IN"
+                " (SELECT enterprise FROM dropped WHERE job_id = ?1)",
+                (job_id,),
+            ).fetchall()
+
+    def jobs_resting_on(self, consent_id: str) -> list[str]:
+        """Finished jobs whose model rests on a consent."""
+        with self._lock:
+            rows = self._db.execute(
+                "SELECT DISTINCT job.job_id FROM use JOIN job ON job.job_id = use.reference"
+                " WHERE use.consent_id = ? AND job.state = 'succeeded' AND NOT EXISTS (SELECT 1 FROM dropped"
+                " WHERE dropped.job_id = job.job_id AND dropped.enterprise = use.enterprise) ORDER BY job.job_id",
+                (consent_id,),
+            ).fetchall()
+        return [row[0] for row in rows]
+
+    def told_share(self, release_id: str) -> float | None:
+        with self._lock:
+            row = self._db.execute("SELECT share FROM told_share WHERE release_id = ?", (release_id,)).fetchone()
+        return None if row is None else row[0]
+
+    def share_told(self, release_id: str, share: float) -> None:
+        with self._lock, self._db:
+            self._db.execute("INSERT OR REPLACE INTO told_share VALUES (?, ?)", (release_id, share))
+
+    def recall(self, sha256: str, at: str) -> bool:
+        """Marks a model as recalled; False when it was marked before."""
+        with self._lock, self._db:
+            return self._db.execute("INSERT OR IGNORE INTO recalled VALUES (?, ?)", (sha256, at)).rowcount == 1
+
+    def is_recalled(self, sha256: str) -> bool:
+        with self._lock:
+            return self._db.execute("SELECT 1 FROM recalled WHERE sha256 = ?", (sha256,)).fetchone() is not None
 
     def count_uses(self, reference: str) -> int:
         with self._lock:

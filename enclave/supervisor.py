@@ -55,6 +55,7 @@ class Supervisor:
     limits: sandbox.Limits
     stall_seconds: float
     phase_seconds: float
+    behind: Callable[[], bool] = lambda: False  # whether rows are in use that should have left since the last gate
     conversation: Conversation | None = None
     carries_frames: bool = False
     first_phase: str | None = None  # until this phase is over, silence of `first_seconds` ends the attempt
@@ -72,6 +73,7 @@ class Supervisor:
         self._cpu = 0.0
         self._finished = asyncio.Event()
         self._gates: list[asyncio.Task] = []
+        self._writer: asyncio.StreamWriter | None = None
         self._refused: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> Result:
@@ -86,6 +88,7 @@ class Supervisor:
             os.close(write_log)
         reader, writer = await asyncio.open_connection(sock=box.channel, limit=1 << 20)
         writer.write(encode_control(self.task))
+        self._writer = writer
         jobs: list[asyncio.Future[None]] = [
             asyncio.ensure_future(self._listen(reader, writer)),
             asyncio.ensure_future(self._watch(box)),
@@ -104,6 +107,7 @@ class Supervisor:
             assert self._finished.is_set()
             return self._result
         finally:
+            self._writer = None
             for job in (*jobs, *self._gates):
                 job.cancel()
             await asyncio.gather(*jobs, *self._gates, return_exceptions=True)
@@ -187,7 +191,14 @@ class Supervisor:
         exclude = await self.gate(phase)
         self._active_at = self._phase_at = time.monotonic()
         writer.write(encode_control({"type": "proceed", "phase": phase, "exclude": sorted(exclude)}))
+        if self.behind():  # the feed went on while the gate was agreed on
+            self.consents_changed()
         await writer.drain()
+
+    def consents_changed(self) -> None:
+        """Tells the sandbox to ask the gate again at its next round."""
+        if self._writer is not None:
+            self._writer.write(encode_control({"type": "changed"}))
 
     def _gate_answered(self, answer: asyncio.Task) -> None:
         if not answer.cancelled() and (error := answer.exception()) is not None and not self._refused.done():
@@ -239,6 +250,8 @@ class Supervisor:
                         f"沙箱内存超过上限 {box.limits.memory_mb} MB",
                     )
                 )
+            if self.behind():  # news may come and a lease may lapse at any time
+                self.consents_changed()
             now = time.monotonic()
             if now - window_at >= WINDOW_SECONDS:
                 if self._cpu - window_cpu > BUSY_SHARE * (now - window_at):

@@ -16,7 +16,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 CONTROL, OPEN, DATA, CLOSE, BLOB = range(5)
 KINDS = frozenset((CONTROL, OPEN, DATA, CLOSE, BLOB))
@@ -27,6 +27,10 @@ CHUNK = 1 << 18
 
 class BadFrame(Exception):
     """The bytes are not a frame of this protocol: the connection is unusable."""
+
+
+class ConsentChanged(Exception):
+    """A consent in use has ended since the gate was last asked: leave off, and ask it again."""
 
 
 class Stopped(Exception):
@@ -90,6 +94,7 @@ class Channel:
         self._inbox: list[dict] = []
         self._blobs = 0
         self._phase: str | None = None
+        self._changed = False
 
     @classmethod
     def from_fd(cls, fd: int) -> Channel:
@@ -100,17 +105,41 @@ class Channel:
 
     def _receive(self) -> dict:
         while not self._inbox:
-            data = self._sock.recv(1 << 16)
-            if not data:
-                raise Stopped("the node closed the channel")
-            for kind, _stream, payload in self._frames.feed(data):
-                if kind != CONTROL:
-                    raise BadFrame(f"a worker receives CONTROL frames only, got kind {kind}")
-                self._inbox.append(json.loads(payload))
+            self._read()
         message = self._inbox.pop(0)
         if message.get("type") == "stop":
             raise Stopped(message.get("code", "stopped"))
         return message
+
+    def _read(self, flags: int = 0) -> None:
+        data = self._sock.recv(1 << 16, flags)
+        if not data:
+            raise Stopped("the node closed the channel")
+        for kind, _stream, payload in self._frames.feed(data):
+            if kind != CONTROL:
+                raise BadFrame(f"a worker receives CONTROL frames only, got kind {kind}")
+            message = json.loads(payload)
+            if message.get("type") == "changed":
+                self._changed = True
+            elif message.get("type") == "proceed":
+                self._changed = False  # this answer knows everything that was said before it
+                self._inbox.append(message)
+            else:
+                self._inbox.append(message)
+
+    def changed(self) -> bool:
+        """Whether the node has said, since the last gate, that a consent in use has ended. Never waits."""
+        with suppress(BlockingIOError):
+            while True:
+                self._read(socket.MSG_DONTWAIT)
+        if any(message.get("type") == "stop" for message in self._inbox):
+            raise Stopped("stopped between two rounds")
+        return self._changed
+
+    def round(self) -> None:
+        """To be called between two rounds of a long phase. Raises ConsentChanged or Stopped."""
+        if self.changed():
+            raise ConsentChanged(self._phase or "")
 
     def task(self) -> dict:
         """The first message of the node: what to do."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from typing import Any
@@ -56,9 +56,18 @@ def kept_columns(
 
 
 def fit_models(
-    sample: Sample, columns: Sequence[Column], recipe: dict[str, Any], seed: int, threads: int, names: Sequence[str]
+    sample: Sample,
+    columns: Sequence[Column],
+    recipe: dict[str, Any],
+    seed: int,
+    threads: int,
+    names: Sequence[str],
+    each_round: Callable[[], None] | None = None,
 ) -> Fitted:
-    """Fit the named models ("bank_only", "lab_only", "joint") on the sample's fit rows. Raises TaskError."""
+    """Fit the named models ("bank_only", "lab_only", "joint") on the sample's fit rows. Raises TaskError.
+
+    `each_round` is called before every model and between boosting rounds; what it raises ends the fit.
+    """
     fitted = Fitted()
     rows = sample.rows(FIT)
     X, y = sample.X.loc[rows], sample.y[rows]
@@ -72,8 +81,10 @@ def fit_models(
                 "like leaks",
                 f"{name} 没有可用于训练的列：任务书未列出，或全部疑似泄漏",
             )
+        if each_round is not None:
+            each_round()
         started = time.process_time()
-        fitted.learners[name] = make(recipe, own, seed=seed, n_jobs=threads).fit(X, y)
+        fitted.learners[name] = make(recipe, own, seed=seed, n_jobs=threads).fit(X, y, each_round)
         fitted.cpu_seconds[name] = round(time.process_time() - started, 4)
     return fitted
 

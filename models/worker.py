@@ -14,10 +14,11 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from models.channel import Channel, Stopped
+from models.channel import Channel, ConsentChanged, Stopped
 
 __all__ = ["main", "run"]
 
@@ -104,20 +105,23 @@ def bank_evaluate(channel: Channel, task: dict[str, Any], inputs: Path) -> dict[
     kept, left_out = training.kept_columns(columns_of(ticket), leaks, ticket["leaks"])
     bank = [column for column in columns_of(ticket) if column.party == "bank"]
     columns = [column for column in kept if column.party == "bank"]
-    with channel.phase("evaluate") as phase:
+
+    def judge(exclude: set[str]) -> int:
         own = join(read_parquet(str(inputs / "table.parquet"), "table.parquet"), None, ticket, bank)
         scores = read_parquet(str(inputs / "scores.parquet"), "scores.parquet").to_pandas()
         part = validate(json.loads((inputs / "model_part.json").read_bytes()))
         place = {enterprise: row for row, enterprise in enumerate(own.ids)}
-        still = [i in place and i not in phase.exclude for i in scores["id"]]
-        scores = scores[still].sort_values("id", ignore_index=True)  # resampling must not depend on the engine's order
+        kept = [i in place and i not in exclude for i in scores["id"]]
+        scores = scores[kept].sort_values("id", ignore_index=True)  # resampling must not depend on the engine's order
         at = np.array([place[i] for i in scores["id"]], dtype=np.int64)
         # Roles come with the scores: the engine's rows are the ones the joint model was really fitted on.
         sample = Sample(
             own.ids[at], own.X.iloc[at].reset_index(drop=True), own.y[at], scores["role"].to_numpy(dtype="U6")
         )
         sample.require_outcomes()
-        fitted = training.fit_models(sample, columns, recipe, _seed(ticket), _threads(task), ["bank_only"])
+        fitted = training.fit_models(
+            sample, columns, recipe, _seed(ticket), _threads(task), ["bank_only"], channel.round
+        )
         margins = {
             "bank_only": fitted.learners["bank_only"].margin(sample.X),
             "lab_only": scores["lab_margin"].to_numpy(dtype=np.float64),
@@ -126,8 +130,11 @@ def bank_evaluate(channel: Channel, task: dict[str, Any], inputs: Path) -> dict[
         result = training.evaluate(sample, margins, columns, ticket, recipe)
         result["importance"] = _part_importance(part, sample, margins["joint"])
         result |= _frame(leaks, left_out, fitted.cpu_seconds)
+        channel.round()
         channel.output("evaluation.json", _json(result))
-    return {"rows": len(sample), "versions": training.versions()}
+        return len(sample)
+
+    return {"rows": _settled(channel, "evaluate", judge), "versions": training.versions()}
 
 
 def zone_train(channel: Channel, task: dict[str, Any], inputs: Path) -> dict[str, Any]:
@@ -157,21 +164,27 @@ def zone_train(channel: Channel, task: dict[str, Any], inputs: Path) -> dict[str
         train = ~sample.rows(TEST)
         leaks = scan(sample.X.loc[train], sample.y[train], every)
         columns, left_out = training.kept_columns(every, leaks, ticket["leaks"])
-    with channel.phase("fit") as phase:
-        sample = sample.without(phase.exclude)
-        sample.require_outcomes()
-        fitted = training.fit_models(sample, columns, recipe, _seed(ticket), _threads(task), names)
-    with channel.phase("evaluate") as phase:
-        rest = sample.without(phase.exclude)
+
+    def fitted_on(rest: Any) -> Any:
+        rest.require_outcomes()
+        return training.fit_models(rest, columns, recipe, _seed(ticket), _threads(task), names, channel.round)
+
+    def fit(exclude: set[str]) -> tuple[Any, Any]:
+        rest = sample.without(exclude)
+        return rest, fitted_on(rest)
+
+    sample, fitted = _settled(channel, "fit", fit)
+
+    def judge(exclude: set[str]) -> tuple[int, str]:
+        rest, models = sample.without(exclude), fitted
         if len(rest) < len(sample):
             # Somebody withdrew while the models were fitted: what is released must not rest on their rows.
-            sample = rest
-            sample.require_outcomes()
-            fitted = training.fit_models(sample, columns, recipe, _seed(ticket), _threads(task), names)
-        margins = {name: learner.margin(sample.X) for name, learner in fitted.learners.items()}
-        result = training.evaluate(sample, margins, columns, ticket, recipe)
-        joint: Any = fitted.learners["joint"]
+            models = fitted_on(rest)
+        margins = {name: learner.margin(rest.X) for name, learner in models.learners.items()}
+        result = training.evaluate(rest, margins, columns, ticket, recipe)
+        joint: Any = models.learners["joint"]
         model = training.document(joint, ticket, recipe, result["calibration"])
+        channel.round()
         if model["kind"] == "tree_ensemble":
             result["importance"] = training.tree_importance(model)
             channel.output("model.lgb.txt", joint.text().encode())
@@ -180,18 +193,26 @@ def zone_train(channel: Channel, task: dict[str, Any], inputs: Path) -> dict[str
                 (c.party, c.name): joint.importance()[c.key] for c in columns
             }
             result["importance"] = training.shares(spreads)
-        result |= _frame(leaks, left_out, fitted.cpu_seconds)
+        result |= _frame(leaks, left_out, models.cpu_seconds)
         channel.output("model.json", canonical(model))
         channel.output("evaluation.json", _json(result))
-    return {
-        "intersection": common,
-        "rows": len(sample),
-        "model_sha256": content_sha256(model),
-        "versions": training.versions(),
-    }
+        return len(rest), content_sha256(model)
+
+    rows, sha256 = _settled(channel, "evaluate", judge)
+    return {"intersection": common, "rows": rows, "model_sha256": sha256, "versions": training.versions()}
 
 
 # ---- parts of the tasks ------------------------------------------------------------------------------------------
+
+
+def _settled[T](channel: Channel, name: str, work: Callable[[set[str]], T]) -> T:
+    """`work(exclude)` as phase `name`: begun anew from the gate whenever a consent in use ends between its rounds."""
+    while True:
+        with channel.phase(name) as phase:
+            try:
+                return work(phase.exclude)
+            except ConsentChanged:
+                continue
 
 
 def _unseal(path: Path, task: dict[str, Any], ticket: dict[str, Any]) -> bytes:

@@ -1,17 +1,30 @@
-"""/v1/consents and /v1/feed."""
+"""/v1/consents, /v1/consent-requests and /v1/feed."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import AwareDatetime
 from starlette.concurrency import run_in_threadpool
 
 from api.auth import Action, Caller, permits
-from api.consents import service
-from api.consents.schemas import Consents, Counts, FeedPage, ImportResult
+from api.consents import asking, service
+from api.consents import feed as feed_service
+from api.consents.schemas import (
+    Consents,
+    Counts,
+    FeedPage,
+    ImportResult,
+    RequestCounts,
+    RequestFile,
+    RequestIn,
+    RequestOut,
+    RequestPage,
+    RequestState,
+)
 from api.control import ControlDep
-from api.fields import Text
+from api.fields import Limit, Text
 
 router = APIRouter(prefix="/v1", tags=["consents"])
 
@@ -82,6 +95,54 @@ def counts(control: ControlDep, caller: Annotated[Caller, Depends(permits(Action
     return service.counts(control, caller)
 
 
+Asker = Annotated[Caller, Depends(permits(Action.CONSENT_REQUEST))]
+RequestReader = Annotated[Caller, Depends(permits(Action.CONSENT_REQUEST_READ))]
+
+
+@router.post("/consent-requests", status_code=201)
+def ask(control: ControlDep, caller: Asker, body: RequestIn) -> RequestOut:
+    """Ask an enterprise for its consent to the caller's institution."""
+    return asking.ask(control, caller, body)
+
+
+@router.post(
+    "/consent-requests/import",
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {kind: {"schema": {"type": "string"}} for kind in (asking.CSV, asking.NDJSON)},
+        }
+    },
+)
+async def ask_many(control: ControlDep, caller: Asker, request: Request) -> RequestFile:
+    """Ask many: CSV with a header, or one JSON object a line. Good lines are asked, bad ones named."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return await run_in_threadpool(asking.ask_many, control, caller, kind, await request.body())
+
+
+@router.get("/consent-requests")
+def requests(
+    control: ControlDep,
+    caller: RequestReader,
+    enterprise: Text | None = None,
+    state: RequestState | None = None,
+    before: AwareDatetime | None = None,
+    limit: Limit = 100,
+) -> RequestPage:
+    """Requests, newest first; a bank sees its own."""
+    return asking.page(control, caller, enterprise, state, before, limit)
+
+
+@router.get("/consent-requests/counts")
+def request_counts(control: ControlDep, caller: RequestReader) -> RequestCounts:
+    return asking.counts(control, caller)
+
+
+@router.get("/consent-requests/{consent_id}")
+def request(control: ControlDep, caller: RequestReader, consent_id: Text) -> RequestOut:
+    return asking.get(control, caller, consent_id)
+
+
 @router.get("/feed", response_model=FeedPage, dependencies=[Depends(permits(Action.FEED_READ))])
 def feed(
     control: ControlDep,
@@ -89,4 +150,4 @@ def feed(
     limit: Annotated[int, Query(ge=1, le=20_000)] = 5000,
 ) -> Response:
     """Consents, refusals and transitions in one order without gaps, after event number `after`."""
-    return Response("".join(service.feed(control, after, limit)), media_type="application/json")
+    return Response("".join(feed_service.page(control, after, limit)), media_type="application/json")

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from api.consents.states import CONSENT
 from api.db import Base, Machine, Stateful
+from consent.feed import START
 from consent.lifecycle import Life, State
 from consent.policy import Facts
 
@@ -48,6 +49,7 @@ class Consent(Stateful, Base):
     __table_args__ = (
         sa.Index("consents_subject", "enterprise", "recipient", "purpose", "seq"),
         sa.Index("consents_recipient", "recipient", "purpose", "state"),
+        sa.Index("consents_term", "valid_until", postgresql_where=sa.text("state in ('active', 'paused')")),
     )
 
 
@@ -60,6 +62,7 @@ class FeedEvent(Base):
     kind: Mapped[str]
     consent_id: Mapped[str]
     document: Mapped[str]
+    chain: Mapped[bytes]  # consent.feed.link over all events up to this one
     recorded_at: Mapped[datetime]
 
     __table_args__ = (
@@ -75,6 +78,7 @@ class FeedHead(Base):
 
     one: Mapped[bool] = mapped_column(primary_key=True, default=True)
     seq: Mapped[int] = mapped_column(sa.BigInteger)
+    chain: Mapped[bytes]
 
     __table_args__ = (sa.CheckConstraint("one", name="feed_head_one_row"),)
 
@@ -87,9 +91,30 @@ def head(session: Session) -> int:
     return session.scalars(sa.select(FeedHead.seq)).one()
 
 
-def events(session: Session, after: int, limit: int) -> Sequence[sa.Row[int, str, str]]:
-    query = sa.select(FeedEvent.seq, FeedEvent.kind, FeedEvent.document)
+def events(session: Session, after: int, limit: int) -> Sequence[sa.Row[int, str, str, bytes]]:
+    query = sa.select(FeedEvent.seq, FeedEvent.kind, FeedEvent.document, FeedEvent.chain)
     return session.execute(query.where(FeedEvent.seq > after).order_by(FeedEvent.seq).limit(limit)).all()
+
+
+def chain_at(session: Session, seq: int) -> bytes | None:
+    """The chain after event `seq`; None where there is no such event."""
+    if seq == 0:
+        return START
+    return session.scalar(sa.select(FeedEvent.chain).where(FeedEvent.seq == seq))
+
+
+def over(session: Session, at: str, limit: int) -> Sequence[str]:
+    """Consents that are in force or paused and whose term was over at `at`."""
+    query = sa.select(Consent.consent_id).where(Consent.state.in_(("active", "paused")), Consent.valid_until <= at)
+    return session.scalars(query.order_by(Consent.valid_until, Consent.consent_id).limit(limit)).all()
+
+
+def locked(session: Session, consent_id: str) -> Consent | None:
+    return session.get(Consent, consent_id, with_for_update=True)
+
+
+def consent(session: Session, consent_id: str) -> Consent | None:
+    return session.get(Consent, consent_id)
 
 
 def known(session: Session, consent_ids: set[str]) -> dict[str, Consent]:
@@ -117,6 +142,22 @@ def standing(session: Session, subjects: set[Subject]) -> dict[Subject, Consent]
         .order_by(Consent.enterprise, Consent.recipient, Consent.purpose, Consent.seq.desc())
     )
     return {(row.enterprise, row.recipient, row.purpose): row for row in session.scalars(query)}
+
+
+def last_no(session: Session, subject: Subject) -> Consent | None:
+    """The newest refusal or withdrawal of a subject that nothing was given after: refusing a renewal is one too."""
+    enterprise, recipient, purpose = subject
+    found = session.scalar(
+        sa.select(Consent)
+        .where(Consent.enterprise == enterprise, Consent.recipient == recipient, Consent.purpose == purpose)
+        .where(Consent.state.in_(("refused", "withdrawn")))
+        .order_by(Consent.changed_at.desc(), Consent.seq.desc())
+        .limit(1)
+    )
+    given = standing(session, {subject}).get(subject)
+    if found is None or (given is not None and given.consent_id != found.consent_id and given.seq > found.seq):
+        return None
+    return found
 
 
 def bodies(session: Session, consent_id: str) -> list[dict[str, Any]]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+
+from api.fields import Body, JsonObject, Prose, Sha256, Slug, Text
 
 
 class LineError(BaseModel):
@@ -64,5 +67,103 @@ class Counts(BaseModel):
 
 
 class FeedPage(BaseModel):
+    """`signed_head` is the platform's word for the page's last event (consent.feed)."""
+
     head: int
+    signed_head: dict[str, Any]
     events: list[dict[str, Any]]
+
+
+# ---- requests
+
+
+class LimitsIn(Body):
+    total: Annotated[int, Field(ge=1)] | None = None
+    count: Annotated[int, Field(ge=1)] | None = None
+    period_days: Annotated[int, Field(ge=1)] | None = None
+
+
+class TermsIn(Body):
+    """Terms other than the template's. Their form and bounds are `consent`'s to judge."""
+
+    modes: Annotated[list[Text], Field(min_length=1, max_length=10)] | None = None
+    data: JsonObject | None = None
+    window_months: int | None = None
+    life_days: int | None = None
+    limits: LimitsIn | None = None
+    onward: Annotated[list[Text], Field(max_length=32)] | None = None
+
+
+class PersonIn(Body):
+    role: Text
+    reference: Sha256
+
+
+RequestState = Literal["requested", "active", "refused", "expired"]
+
+
+class RequestIn(Body):
+    """A request for consent to the caller's own institution. The enterprise reads the reason."""
+
+    enterprise: Text
+    provider: Slug
+    purpose: Text
+    valid_days: Annotated[int, Field(ge=1, le=3660)] | None = None
+    valid_until: AwareDatetime | None = None
+    terms: TermsIn | None = None
+    persons: Annotated[list[PersonIn], Field(max_length=64, default_factory=list)]
+    supersedes: Text | None = Field(None, description="the consent to be renewed")
+    reason: Prose = "asked by the institution"
+    reference: Text | None = Field(None, description="the institution's own number; the same again is the same request")
+
+    @model_validator(mode="after")
+    def _one_term(self) -> RequestIn:
+        if (self.valid_days is None) == (self.valid_until is None):
+            raise ValueError("exactly one of valid_days and valid_until is needed")
+        return self
+
+
+class RequestOut(BaseModel):
+    consent_id: str
+    enterprise: str
+    recipient: str
+    purpose: str
+    state: str
+    reference: str | None
+    reason: str
+    valid_until: str
+    asked_at: datetime
+    answer_by: datetime
+    ended_at: datetime | None
+    document: dict[str, Any] = Field(description="signed by the platform (consent.artefact.request)")
+
+
+class RequestPage(BaseModel):
+    items: list[RequestOut]
+
+
+class AskedLine(BaseModel):
+    line: int
+    consent_id: str
+    state: str
+
+
+class RequestFile(BaseModel):
+    """What became of each line of a file."""
+
+    asked: int = 0
+    failed: int = 0
+    items: list[AskedLine] = []
+    errors: list[LineError] = []
+
+
+class StateCount(BaseModel):
+    recipient: str
+    purpose: str
+    state: str
+    count: int
+
+
+class RequestCounts(BaseModel):
+    total: dict[str, int]
+    items: list[StateCount]

@@ -6,9 +6,9 @@ imports run at once. A line is judged on its own: bad ones are reported by numbe
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,22 +16,24 @@ import sqlalchemy as sa
 from rfc8785 import CanonicalizationError
 
 from api.auth import Caller, Role
-from api.consents import repository
-from api.consents.repository import Consent, FeedEvent
+from api.consent_events import service as consent_events
+from api.consents import feed, repository, requests
+from api.consents.repository import Consent
 from api.consents.schemas import ConsentOut, Consents, Count, Counts, ImportResult, LineError
 from api.consents.states import CONSENT
 from api.control import Control
 from api.db import AuditRow, Unit
+from api.errors import Conflict
 from consent import artefact, templates
 from consent.artefact import MalformedDocument
 from consent.canonical import digest
+from consent.evidence import NotTheEnterprise, check_follows
 from consent.keys import BadSignature, SigningKey
 from consent.lifecycle import Action, Life, LifecycleError, State, apply, ended, succession
-from consent.signed import countersign, signer, verify
+from consent.signed import countersign, signatory, verify
 
 MAX_LINE = 64 * 1024
 MAX_ERRORS = 1000
-FEED_TOPIC = "feed"
 
 _SAID = {
     Action.PAUSE: "paused by the enterprise",
@@ -58,8 +60,9 @@ class Checked:
     line: int
     kind: str
     body: dict[str, Any]
-    public_key: str
+    public_key: str  # who stands for the enterprise (consent.signed.signatory), base64
     sha256: str  # of the enterprise-signed line's meaning: the same document again has the same
+    document: dict[str, Any]  # signed by both
     text: str
 
 
@@ -93,7 +96,11 @@ def read_document(line: bytes) -> dict[str, Any]:
 
 def check_line(number: int, line: bytes, key: SigningKey) -> Checked:
     """Form and enterprise's signature checked, countersigned. Pure but for the key. Raises BadLine."""
-    document = read_document(line)
+    return check_document(number, read_document(line), key)
+
+
+def check_document(number: int, document: dict[str, Any], key: SigningKey) -> Checked:
+    """As `check_line`, of a document that may also be signed by a passkey or by the platform as registrar."""
     try:
         kind = artefact.check(document["body"])
         if artefact.signer_of(document["body"]) != "enterprise":
@@ -104,22 +111,23 @@ def check_line(number: int, line: bytes, key: SigningKey) -> Checked:
             )
         if kind == "consent":
             templates.check(document["body"])
-        body = verify(document, "enterprise")
         signed = countersign(document, key, "platform")
+        body = verify(signed, "enterprise")
     except MalformedDocument as error:
         raise BadLine(error.code, error.message, error.message_zh) from error
     except templates.ExceedsTemplate as error:
         raise BadLine(error.code, error.message, error.message_zh) from error
     except BadSignature as error:
-        raise BadLine("bad_signature", str(error), f"签名无效：{error}") from error
+        raise BadLine(error.code, error.message, error.message_zh) from error
     except (CanonicalizationError, UnicodeEncodeError, TypeError, RecursionError) as error:
         raise BadLine("malformed_document", f"cannot be signed: {error}", f"无法签名：{error}") from error
     return Checked(
         line=number,
         kind=kind,
         body=body,
-        public_key=signer(document, "enterprise").b64,
+        public_key=base64.b64encode(signatory(document)).decode(),
         sha256=hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest(),
+        document=signed,
         text=json.dumps(signed, ensure_ascii=False, separators=(",", ":")),
     )
 
@@ -141,11 +149,13 @@ class _Batch:
         self,
         unit: Unit,
         result: ImportResult,
-        head: int,
+        writer: feed.Writer,
         known: dict[str, Consent],
         standing: dict[repository.Subject, Consent],
+        asked: dict[str, requests.ConsentRequest],
+        reason: str,
     ) -> None:
-        self.unit, self.result, self.head = unit, result, head
+        self.unit, self.result, self.feed, self.asked, self.reason = unit, result, writer, asked, reason
         rows = {row.consent_id: row for row in (*known.values(), *standing.values())}
         self.held = {
             name: _Held(repository.life(row), row.enterprise, row.public_key, row.document_sha256)
@@ -153,7 +163,6 @@ class _Batch:
         }
         self.newest = {subject: row.consent_id for subject, row in standing.items()}
         self.grants: dict[str, dict[str, Any]] = {}
-        self.events: list[dict[str, Any]] = []
         self.moves: list[tuple[Life, str, int]] = []  # after, action, feed position
         self.moved: dict[str, set[str]] = {}  # digests of the transitions of this batch
 
@@ -163,21 +172,11 @@ class _Batch:
                 self._transition(item)
             else:
                 self._answer(item)
-        except LifecycleError as error:
+        except (LifecycleError, MalformedDocument, NotTheEnterprise) as error:
             raise BadLine(error.code, error.message, error.message_zh) from error
 
     def _event(self, item: Checked) -> int:
-        self.head += 1
-        self.events.append(
-            {
-                "seq": self.head,
-                "kind": item.kind,
-                "consent_id": item.body["consent_id"],
-                "document": item.text,
-                "recorded_at": self.unit.now,
-            }
-        )
-        return self.head
+        return self.feed.add(item.document, item.body["consent_id"], item.text)
 
     def _move(self, life: Life, action: str, seq: int) -> None:
         self.held[life.consent_id].life = life
@@ -197,7 +196,10 @@ class _Batch:
             )
         subject = (body["enterprise"], body["recipient"], body["purpose"])
         before = self.held[self.newest[subject]].life if subject in self.newest else None
-        life = apply(None, body)
+        asked = self.asked.get(name)
+        if asked is not None:
+            artefact.check_within(asked.document["body"], body)
+        life = apply(None if asked is None else requests.life(asked), body)
         action = succession(before, body)
         seq = self._event(item)
         if before is not None and action is not None:
@@ -234,12 +236,9 @@ class _Batch:
         held = self.held.get(name)
         if held is None:
             raise BadLine("consent_unknown", f"there is no consent {name}", f"没有授权 {name}")
-        if held.enterprise != item.body["enterprise"] or held.public_key != item.public_key:
-            raise BadLine(
-                "not_the_enterprise",
-                f"the {action} of {name} is not signed by the enterprise that gave it",
-                f"授权 {name} 的变更并非由授权企业签署",
-            )
+        if held.enterprise != item.body["enterprise"]:
+            raise NotTheEnterprise(f"consent {name} is another enterprise's", f"授权 {name} 属于另一企业")
+        check_follows(base64.b64decode(held.public_key), base64.b64decode(item.public_key), action, name)
         if held.life.state is State.WITHDRAWN and action == Action.WITHDRAW:
             self.result.unchanged += 1
             return
@@ -263,9 +262,7 @@ class _Batch:
 
     def write(self) -> None:
         session, unit = self.unit.session, self.unit
-        if not self.events:
-            return
-        session.execute(sa.insert(FeedEvent), self.events)
+        self.feed.close()
         if self.grants:
             rows = list(self.grants.values())
             session.execute(sa.insert(Consent), rows)
@@ -273,12 +270,13 @@ class _Batch:
                 sa.insert(AuditRow),
                 [
                     unit.audit_values(
-                        "consent.import", "consent", row["consent_id"], "imported by the gateway",
+                        "consent.import", "consent", row["consent_id"], self.reason,
                         after=row["state"], detail={"seq": row["seq"]},
                     )
                     for row in rows
                 ],
             )  # fmt: skip
+        told = [_event_of(row) for row in self.grants.values()]
         if self.moves:
             rows_by_id = repository.known(session, {life.consent_id for life, _, _ in self.moves})
             for life, action, seq in self.moves:
@@ -287,6 +285,18 @@ class _Batch:
                 if life.state is State.WITHDRAWN:
                     row.withdrawn_at, row.withdrawn_seq = life.at, seq
                 unit.transition(row, life.state.value, f"consent.{action}", _SAID[Action(action)], seq=seq)
+                told.append(consent_events.of_consent(row, life.state.value, seq, life.at))
+        for name, row in self.grants.items():
+            if (asked := self.asked.get(name)) is not None:
+                asked.ended_at = unit.now
+                unit.transition(asked, row["state"], "request.answer", f"answered: {row['state']}")
+                told.append(consent_events.of_request(asked, unit.now))
+        consent_events.tell(unit, told)
+
+
+def _event_of(row: dict[str, Any]) -> consent_events.Event:
+    body = {name: row[name] for name in ("consent_id", "enterprise", "purpose", "state", "seq")}
+    return row["recipient"], "consent", {**body, "at": row["changed_at"]}
 
 
 def _report(result: ImportResult, number: int, error: BadLine) -> None:
@@ -306,23 +316,50 @@ def import_batch(control: Control, caller: Caller, lines: list[tuple[int, bytes]
         except BadLine as error:
             _report(result, number, error)
     with control.db.unit(caller) as unit:
-        head = repository.lock_head(unit.session)
-        known = repository.known(unit.session, {item.body["consent_id"] for item in checked})
-        subjects = {
-            (item.body["enterprise"], item.body["recipient"], item.body["purpose"])
-            for item in checked
-            if item.kind != "transition"
-        }
-        batch = _Batch(unit, result, head.seq, known, repository.standing(unit.session, subjects))
-        for item in checked:
-            try:
-                batch.take(item)
-            except BadLine as error:
-                _report(result, item.line, error)
-        batch.write()
-        result.head = head.seq = batch.head
-        if batch.events:
-            unit.notify(FEED_TOPIC)
+        _record(unit, checked, result, "imported by the gateway")
+
+
+def _record(unit: Unit, checked: list[Checked], result: ImportResult, reason: str) -> None:
+    writer = feed.Writer(unit)
+    names = {item.body["consent_id"] for item in checked}
+    known, asked = repository.known(unit.session, names), requests.known(unit.session, names)
+    subjects = {
+        (item.body["enterprise"], item.body["recipient"], item.body["purpose"])
+        for item in checked
+        if item.kind != "transition"
+    }
+    standing = repository.standing(unit.session, subjects)
+    batch = _Batch(unit, result, writer, known, standing, asked, reason)
+    for item in checked:
+        try:
+            batch.take(item)
+        except BadLine as error:
+            _report(result, item.line, error)
+    batch.write()
+    result.head = writer.seq
+
+
+class NotTaken(Conflict):
+    """A document that its consent's life, template or signature does not allow; `code` is the reason's own."""
+
+
+def take(unit: Unit, control: Control, document: dict[str, Any], reason: str) -> int:
+    """Takes one document that the enterprise has just signed, in the caller's transaction.
+
+    Returns its place in the feed. Raises NotTaken with the reason, so that nothing of the transaction stays.
+    """
+    result = ImportResult()
+    try:
+        checked = check_document(1, document, control.key)
+    except BadLine as error:
+        raise NotTaken(error.message, error.message_zh, code=error.code) from error
+    _record(unit, [checked], result, reason)
+    if result.errors:
+        found = result.errors[0]
+        raise NotTaken(found.message, found.message_zh, code=found.code)
+    if result.unchanged:
+        raise NotTaken("this document was taken before", "该文件此前已登记", code="taken_already")
+    return result.head
 
 
 def too_many(result: ImportResult, number: int, limit: int) -> None:
@@ -357,14 +394,3 @@ def counts(control: Control, caller: Caller) -> Counts:
             total[row.state] += row.n
         items = [Count(recipient=r.recipient, purpose=r.purpose, state=r.state, count=r.n) for r in rows]
         return Counts(total=total, items=items, head=repository.head(session))
-
-
-def feed(control: Control, after: int, limit: int) -> Iterator[str]:
-    """The text of one feed page. The stored documents are passed on as they were signed, never parsed."""
-    with control.db.read() as session:
-        rows = repository.events(session, after, limit)
-        head = repository.head(session)
-    yield f'{{"head":{head},"events":['
-    for i, row in enumerate(rows):
-        yield f'{"," if i else ""}{{"seq":{row.seq},"kind":"{row.kind}","document":{row.document}}}'
-    yield "]}"

@@ -8,7 +8,8 @@ from fastapi import APIRouter, Depends
 
 from api.auth import Action, Caller, permits
 from api.control import ControlDep
-from api.institutions import service
+from api.fields import Slug
+from api.institutions import sanctions, service
 from api.institutions.schemas import (
     AccountIn,
     Accounts,
@@ -16,6 +17,9 @@ from api.institutions.schemas import (
     InstitutionOut,
     Institutions,
     NewAccount,
+    SanctionIn,
+    StandingOut,
+    Standings,
     Whoami,
 )
 
@@ -35,6 +39,33 @@ def create_institution(
 @router.get("/institutions", dependencies=[Depends(permits(Action.INSTITUTION_READ))])
 def list_institutions(control: ControlDep) -> Institutions:
     return service.list_institutions(control)
+
+
+Sanctioner = Annotated[Caller, Depends(permits(Action.INSTITUTION_SANCTION))]
+
+
+@router.post("/institutions/{institution_id}/suspend")
+def suspend(control: ControlDep, caller: Sanctioner, institution_id: Slug, body: SanctionIn) -> StandingOut:
+    """Suspend an institution: at once and everywhere, running jobs included."""
+    return sanctions.sanction(control, caller, institution_id, "suspended", body)
+
+
+@router.post("/institutions/{institution_id}/reinstate")
+def reinstate(control: ControlDep, caller: Sanctioner, institution_id: Slug, body: SanctionIn) -> StandingOut:
+    """Lift a suspension."""
+    return sanctions.reinstate(control, caller, institution_id, body)
+
+
+@router.post("/institutions/{institution_id}/remove")
+def remove(control: ControlDep, caller: Sanctioner, institution_id: Slug, body: SanctionIn) -> StandingOut:
+    """Remove an institution for good."""
+    return sanctions.sanction(control, caller, institution_id, "removed", body)
+
+
+@router.get("/institutions/standings", dependencies=[Depends(permits(Action.INSTITUTION_READ))])
+def standings(control: ControlDep) -> Standings:
+    """Institutions that were ever sanctioned, and how they stand."""
+    return Standings(items=list(sanctions.standings(control).values()))
 
 
 @router.post("/accounts", status_code=201)

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from api.db import Audited, Base
+from api.db import Audited, Base, Machine, Stateful
+from api.institutions.states import STANDING
 
 
 class Institution(Audited, Base):
@@ -22,7 +23,7 @@ class Institution(Audited, Base):
     kind: Mapped[str]
     created_at: Mapped[datetime]
 
-    __table_args__ = (sa.CheckConstraint("kind in ('bank', 'lab', 'platform')", name="institutions_kind"),)
+    __table_args__ = (sa.CheckConstraint("kind in ('bank', 'lab', 'platform', 'witness')", name="institutions_kind"),)
 
 
 class Account(Audited, Base):
@@ -38,13 +39,49 @@ class Account(Audited, Base):
     disabled_at: Mapped[datetime | None]
 
 
+class Standing(Stateful, Base):
+    """The newest sanction of an institution, or its end (R17). The signed word to the nodes is in the feed."""
+
+    __tablename__ = "institution_standings"
+    AUDIT_KIND: ClassVar[str] = "institution_standing"
+    AUDIT_KEY: ClassVar[tuple[str, ...]] = ("institution",)
+    MACHINE: ClassVar[Machine] = STANDING
+
+    institution: Mapped[str] = mapped_column(sa.ForeignKey("institutions.id"), primary_key=True)
+    state: Mapped[str]
+    ground: Mapped[str]
+    evidence: Mapped[str | None]
+    since: Mapped[datetime]
+    until: Mapped[datetime | None]
+    seq: Mapped[int] = mapped_column(sa.BigInteger, sa.ForeignKey("feed.seq"))
+
+
 def institution(session: Session, institution_id: str) -> Institution | None:
     return session.get(Institution, institution_id)
 
 
 def state(session: Session, institution_id: str) -> str | None:
-    """The fact `institution` of the policy: an institution on record is active."""
-    return None if institution(session, institution_id) is None else "active"
+    """The fact `institution` of the policy: active unless a sanction says otherwise; None when not on record."""
+    if institution(session, institution_id) is None:
+        return None
+    said = session.scalar(sa.select(Standing.state).where(Standing.institution == institution_id))
+    return said or "active"
+
+
+def standing(session: Session, institution_id: str) -> Standing | None:
+    """The institution's standing, held against every other change."""
+    return session.get(Standing, institution_id, with_for_update=True)
+
+
+def standings(session: Session) -> dict[str, Standing]:
+    return {row.institution: row for row in session.scalars(sa.select(Standing))}
+
+
+def ended_suspensions(session: Session, now: datetime) -> Sequence[str]:
+    """Institutions whose suspension was given an end that has come."""
+    return session.scalars(
+        sa.select(Standing.institution).where(Standing.state == "suspended", Standing.until <= now)
+    ).all()
 
 
 def institutions(session: Session) -> Sequence[Institution]:

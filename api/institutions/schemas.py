@@ -5,16 +5,16 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from api.auth import Role
-from api.fields import Body, Slug, Text
+from api.fields import Body, Prose, Slug, Text
 
 
 class InstitutionIn(Body):
     id: Slug
     name: Text
-    kind: Literal["bank", "lab"]
+    kind: Literal["bank", "lab", "witness"]
 
 
 class InstitutionOut(BaseModel):
@@ -24,6 +24,30 @@ class InstitutionOut(BaseModel):
     name: str
     kind: str
     created_at: datetime
+
+
+class SanctionIn(Body):
+    """R17: on which ground, by which evidence, until when."""
+
+    ground: Text
+    evidence: Prose | None = None
+    until: AwareDatetime | None = Field(None, description="end of a suspension; lifted by itself")
+
+
+class StandingOut(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    institution: str
+    state: str
+    ground: str
+    evidence: str | None
+    since: datetime
+    until: datetime | None
+    seq: int = Field(description="place of the signed word in the feed")
+
+
+class Standings(BaseModel):
+    items: list[StandingOut]
 
 
 class Institutions(BaseModel):

@@ -31,6 +31,7 @@ _HOMES = {
     Role.DATA_OWNER: {"lab"},
     Role.REVIEWER: {"bank", "lab", "platform"},
     Role.NODE: {"bank", "lab"},
+    Role.WITNESS: {"bank", "lab", "witness"},  # a platform that witnesses itself proves nothing
 }
 
 

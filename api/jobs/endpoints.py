@@ -23,6 +23,7 @@ from api.jobs.schemas import (
     NodeEventsOut,
     ReasonIn,
     ReportIn,
+    RetryIn,
 )
 from api.jobs.states import JOB
 
@@ -76,7 +77,7 @@ def retry(
     control: ControlDep,
     caller: Annotated[Caller, Depends(permits(Action.JOB_RETRY))],
     job_id: JobId,
-    body: ReasonIn,
+    body: RetryIn,
 ) -> JobOut:
     """A new job from the same proposal, to be approved alike."""
     return service.retry(control, caller, job_id, body.reason)

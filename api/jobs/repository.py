@@ -140,6 +140,14 @@ def open_jobs(session: Session) -> Sequence[str]:
     return session.scalars(sa.select(Job.id).where(Job.state.in_(("approved", "running")))).all()
 
 
+def open_of_institution(session: Session, institution: str) -> Sequence[str]:
+    """Jobs of a bank or lab that have not ended, proposals included."""
+    query = sa.select(Job.id).where(
+        sa.or_(Job.bank == institution, Job.lab == institution), Job.state.not_in(JOB.final)
+    )
+    return session.scalars(query.order_by(Job.id)).all()
+
+
 def parties(session: Session, job_id: str) -> dict[str, JobParty]:
     rows = session.scalars(sa.select(JobParty).where(JobParty.job_id == job_id).order_by(JobParty.party))
     return {row.party: row for row in rows}

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from api.fields import Body, JsonObject, Prose, Sha256, Slug, Text, Told, Word, clean
+from api.fields import Body, JsonObject, Prose, Reason, Sha256, Slug, Text, Told, Word, clean
 from api.jobs.states import PARTY
 from consent.ticket import DEFAULT_DEADLINES, DEFAULT_EVALUATION, DEFAULT_PROTOCOL, MIN_HEU_BITS
 
@@ -77,7 +77,7 @@ class JobIn(Body):
     deadlines: DeadlinesIn = DeadlinesIn()
     columns: ColumnsIn = ColumnsIn()
     leaks: Literal["exclude", "keep"] = "exclude"
-    reason: Prose = "proposed by the bank"
+    reason: Reason = "proposed by the bank"
 
 
 class DecisionIn(Body):
@@ -87,6 +87,10 @@ class DecisionIn(Body):
 
 class ReasonIn(Body):
     reason: Prose
+
+
+class RetryIn(Body):
+    reason: Reason
 
 
 class NodeEventIn(BaseModel):

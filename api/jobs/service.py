@@ -39,13 +39,16 @@ from api.jobs.schemas import (
     ReportIn,
 )
 from api.jobs.states import JOB, PARTY
+from api.ledger import service as ledger
 from api.nodes import repository as nodes
 from api.releases import blocks
 from api.usage import repository as usage
 from consent import policy
 from consent.keys import SigningKey
+from consent.ledger import Kind
 from consent.policy import Facts
-from consent.purposes import Purpose
+from consent.purposes import Mode, Purpose
+from consent.templates import PUBLISHED
 from consent.ticket import make_ticket, ticket_digest
 from consent.times import stamp
 
@@ -326,6 +329,7 @@ def _issue(control: Control, unit: Unit, caller: Caller, job: Job, reason: str) 
     job.approved_at = unit.now
     job.expires_at = unit.now + timedelta(seconds=control.settings.ticket_seconds)
     unit.transition(job, "approved", "job.approve", reason, ticket_sha256=job.ticket_sha256)
+    ledger.append(unit, Kind.TICKET, ticket, of=("ticket", job.id))
     for party, side in (("bank", bank), ("lab", lab)):
         row = JobParty(job_id=job.id, party=party, institution=side["institution"], node=side["node"])
         unit.create(row, "job.assign", reason, state="pending")
@@ -336,10 +340,11 @@ def _issue(control: Control, unit: Unit, caller: Caller, job: Job, reason: str) 
         user=institutions.names(unit.session, {job.requested_by})[job.requested_by],
         institution=job.bank,
         reason=body.reason,
-        content=f"joint training, {job.mode} mode, {job.recipe['name']}",
+        use=Mode.JOINT_TRAINING,
+        purpose=Purpose.JOINT_TRAINING,
         object_kind="job",
         object_id=job.id,
-        purpose=body.purpose,
+        data=PUBLISHED[Purpose.JOINT_TRAINING].data,  # who uses what of whom, the nodes' own records tell
         job_id=job.id,
     )
     _tell(unit, job, [_said(unit, "state", state="approved")])
@@ -454,6 +459,21 @@ def cancel(control: Control, caller: Caller, job_id: str, reason: str) -> JobOut
         why = causes.cause("cancelled", f"cancelled by {caller.name}: {reason}", f"由 {caller.name} 取消：{reason}")
         _end(unit, job, "cancelled", why, "job.cancel", reason)
         return _view(unit.session, job)
+
+
+def stop_for_institution(
+    unit: Unit, institution: str, code: str, message: str, message_zh: str, *, removed: bool
+) -> list[str]:
+    """Ends the open jobs of a sanctioned institution, its proposals too when it is removed (R17). Returns their ids."""
+    ended = []
+    for job_id in repository.open_of_institution(unit.session, institution):
+        job = repository.locked(unit.session, job_id)
+        if job is None or job.state in JOB.final or (job.state in JOB.initial and not removed):
+            continue
+        state = "cancelled" if job.state in JOB.initial else "stopped_by_consent"
+        _end(unit, job, state, causes.cause(code, message, message_zh), "job.sanction", message)
+        ended.append(job_id)
+    return ended
 
 
 def put_report(control: Control, caller: Caller, job_id: str, body: ReportIn) -> None:

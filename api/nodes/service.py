@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api.auth import Caller
 from api.consents import repository as consents
-from api.consents.service import FEED_TOPIC
+from api.consents.feed import FEED_TOPIC
 from api.control import Control
 from api.db import Unit
 from api.errors import Forbidden, Invalid
@@ -20,8 +20,10 @@ from api.jobs import repository as jobs
 from api.nodes import repository
 from api.nodes.repository import Node
 from api.nodes.schemas import NodeIn, NodeOut, Nodes, Work
+from api.recalls import repository as recalls
 from api.releases import repository as releases
 from api.scores import repository as scores
+from api.usage import asking
 
 
 def topic(node: str) -> str:
@@ -103,15 +105,17 @@ def _items(unit: Unit, node: str) -> list[dict[str, Any]]:
         *scores.work(unit.session, node, unit.now),
         *jobs.waiting(unit.session, node),
         *releases.work(unit.session, node),
+        *recalls.questions(unit.session, node),
+        *asking.work(unit.session, node),
     ]
 
 
 def _key(item: dict[str, Any]) -> tuple[str, str]:
     name = item.get("job_id")
-    for document in ("ticket", "permit", "order"):
+    for document in ("ticket", "permit", "order", "question"):
         if document in item:
             body = item[document]["body"]
-            name = body.get("permit_id") or body.get("release_id") or body["job_id"]
+            name = body.get("permit_id") or body.get("release_id") or body.get("question_id") or body["job_id"]
     return item["kind"], str(name)
 
 

@@ -95,13 +95,15 @@ def open_of_job(session: Session, job_id: str) -> Release | None:
     return session.scalar(sa.select(Release).where(Release.job_id == job_id, Release.state.in_(OPEN)))
 
 
-def released(session: Session, sha256: str | None, job_id: str | None) -> Release | None:
-    query = sa.select(Release).where(Release.state == "released")
+def served(session: Session, sha256: str | None, job_id: str | None) -> Release | None:
+    """The release that serves the model, else the newest that did and was recalled."""
+    query = sa.select(Release).where(Release.state.in_(("released", "recalled")))
     if sha256 is not None:
         query = query.where(Release.sha256 == sha256)
     if job_id is not None:
         query = query.where(Release.job_id == job_id)
-    return session.scalar(query.order_by(Release.released_at.desc()).limit(1))
+    in_service = sa.case((Release.state == "released", 0), else_=1)
+    return session.scalar(query.order_by(in_service, Release.released_at.desc()).limit(1))
 
 
 def page(session: Session, state: str | None, limit: int) -> Sequence[Release]:

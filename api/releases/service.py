@@ -21,6 +21,7 @@ from api.jobs.repository import Job
 from api.jobs.service import visible
 from api.nodes import repository as nodes
 from api.releases import repository
+from api.releases.record import record
 from api.releases.repository import Release, ReleaseConfirmation, ReleaseReview
 from api.releases.schemas import (
     ConfirmationIn,
@@ -78,6 +79,12 @@ def request(control: Control, caller: Caller, body: ReleaseIn) -> ReleaseOut:
             raise Conflict(
                 f"release {earlier.id} of this job is {earlier.state} already",
                 f"该作业的放行申请 {earlier.id} 已处于 {earlier.state} 状态", code="exists",
+            )  # fmt: skip
+        newest = repository.newest_of_job(unit.session, job.id)
+        if newest is not None and newest.state == "recalled":
+            raise Conflict(
+                f"the model of job {job.id} was recalled: train again without those who withdrew",
+                f"作业 {job.id} 的模型已被召回：请剔除撤回授权的企业后重新训练", code="release_recalled",
             )  # fmt: skip
         row = Release(
             id=f"r-{secrets.token_hex(6)}",
@@ -160,6 +167,7 @@ def approve(control: Control, caller: Caller, release_id: str, reason: str) -> R
         )
         release.approved_at = unit.now
         unit.transition(release, "approved", "release.approve", reason)
+        record(unit, release)
         for side in parties.values():
             unit.notify(f"node:{side['node']}")
         return _view(unit.session, release, caller)
@@ -219,6 +227,7 @@ def _settle(unit: Unit, release: Release, named: set[str], known: dict[str, Rele
     elif named <= known.keys():
         release.released_at = unit.now
         unit.transition(release, "released", "release.complete", "every node confirmed")
+        record(unit, release)
 
 
 def _view(session: Session, row: Release, caller: Caller) -> ReleaseOut:

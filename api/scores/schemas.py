@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, model_validator
 
-from api.fields import Body, JobId, JsonObject, Prose, Sha256, Text, Told, Word
+from api.fields import Body, JobId, JsonObject, Reason, Sha256, Text, Told, Word
 
 
 class ScoreIn(Body):
@@ -15,7 +15,7 @@ class ScoreIn(Body):
     release_sha256: Sha256 | None = None
     job_id: JobId | None = None
     enterprise: Text
-    reason: Prose
+    reason: Reason
 
     @model_validator(mode="after")
     def _one_model(self) -> ScoreIn:
@@ -68,3 +68,4 @@ class ScoreOut(BaseModel):
     model: ModelOut
     consent_id: str
     usage_id: str
+    disputed: bool = Field(description="something said of the enterprise is under dispute: weigh it with care")

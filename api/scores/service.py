@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -19,16 +19,21 @@ from api.consents import repository as consents
 from api.consents.repository import Consent
 from api.control import Control
 from api.db import SYSTEM, Actor, Unit
+from api.disputes import repository as disputes
 from api.errors import ApiError, DeadlineExceeded, Forbidden, NotFound
 from api.institutions import repository as institutions
 from api.jobs import repository as jobs
+from api.ledger import service as ledger
 from api.nodes import repository as nodes
+from api.recalls.repository import worst as withdrawn_share
 from api.releases import repository as releases
 from api.scores import repository
 from api.scores.repository import ScoreAnswer, ScorePermit
 from api.scores.schemas import AnswerIn, AnswerOut, ModelOut, ScoreIn, ScoreOut
 from api.usage import repository as usage
 from consent import policy
+from consent.ledger import Kind
+from consent.policy import Denied
 from consent.purposes import Mode, Purpose
 from consent.ticket import make_permit
 from consent.times import stamp
@@ -64,6 +69,13 @@ class Issued:
     sha256: str
     version: str
     node: str
+    disputed: bool
+
+
+def _standing(unit: Unit, *parties: str) -> str | None:
+    """The state that forbids most: a sanctioned lab serves no score either."""
+    states = [institutions.state(unit.session, party) for party in parties]
+    return next((state for state in states if state != "active"), "active")
 
 
 def _uses(unit: Unit, found: Consent | None) -> tuple[int, int]:
@@ -77,23 +89,25 @@ def _uses(unit: Unit, found: Consent | None) -> tuple[int, int]:
 def permit(control: Control, caller: Caller, permit_id: str, body: ScoreIn) -> Issued:
     """Records the use and signs the permit, together. Raises Denied without a live consent."""
     with control.db.unit(caller) as unit:
-        release = releases.released(unit.session, body.release_sha256, body.job_id)
+        release = releases.served(unit.session, body.release_sha256, body.job_id)
         job = jobs.job(unit.session, release.job_id) if release is not None else None
         if release is None or job is None or job.bank != caller.institution:
             raise NotFound("released model", "已放行模型", body.release_sha256 or str(body.job_id))
+        if release.state == "recalled":
+            cause = release.cause or {"message": "recalled", "message_zh": "已召回"}
+            raise Denied("release_recalled", cause["message"], cause["message_zh"])
         purpose = Purpose.UNDERWRITING_SCORE
         found = consents.newest(unit.session, body.enterprise, job.bank, job.lab, purpose, lock=True)
-        policy.check(
-            "score",
-            consents.facts_of(
-                found,
-                stamp(unit.now),
-                purpose=purpose,
-                use=Mode.SCORING,
-                institution=institutions.state(unit.session, job.bank),
-                uses=_uses(unit, found),
-            ),
+        facts = consents.facts_of(
+            found,
+            stamp(unit.now),
+            purpose=purpose,
+            use=Mode.SCORING,
+            institution=_standing(unit, job.bank, job.lab),
+            uses=_uses(unit, found),
         )
+        share = withdrawn_share(unit.session, release.id)
+        policy.check("score", replace(facts, withdrawn_share=share, recall_share=control.settings.recall_share))
         assert found is not None  # or the policy had denied
         assert release.release_order is not None
         assert job.ticket is not None
@@ -103,13 +117,16 @@ def permit(control: Control, caller: Caller, permit_id: str, body: ScoreIn) -> I
             user=caller.name,
             institution=caller.institution,
             reason=body.reason,
-            content=f"credit score by model {release.sha256}",
+            use=Mode.SCORING,
+            purpose=purpose,
             object_kind="enterprise",
             object_id=body.enterprise,
-            purpose=str(purpose),
+            data=found.terms["data"],  # a model's inputs are not told here: at most what was consented to
+            sha256=release.sha256,
             consent_id=found.consent_id,
             job_id=job.id,
             release_id=release.id,
+            permit_id=permit_id,
         )
         seconds = control.settings.score_seconds
         expires_at = unit.now + timedelta(seconds=seconds)
@@ -138,8 +155,10 @@ def permit(control: Control, caller: Caller, permit_id: str, body: ScoreIn) -> I
             expires_at=expires_at,
         )
         unit.create(row, "score.permit", body.reason, state="pending", usage_id=record.id)
+        ledger.append(unit, Kind.SCORE, row.permit, of=("score_permit", permit_id))
         unit.notify(f"node:{bank_node}")
-        return Issued(permit_id, record.id, found.consent_id, release.sha256, release.id, bank_node)
+        disputed = disputes.is_disputed(unit.session, body.enterprise)
+        return Issued(permit_id, record.id, found.consent_id, release.sha256, release.id, bank_node, disputed)
 
 
 def _close(unit: Unit, row: ScorePermit, state: str, reason: str, code: str | None = None) -> None:
@@ -232,4 +251,5 @@ def _answered(issued: Issued, found: dict[str, Any]) -> ScoreOut:
         model=ModelOut(sha256=issued.sha256, version=issued.version),
         consent_id=issued.consent_id,
         usage_id=issued.usage_id,
+        disputed=issued.disputed,
     )

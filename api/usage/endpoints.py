@@ -1,22 +1,22 @@
-"""GET /v1/usage."""
+"""/v1/usage."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Response
 from pydantic import AwareDatetime
 
 from api.auth import Action, Caller, permits
 from api.control import ControlDep
-from api.fields import Limit, Text
-from api.usage import service
-from api.usage.schemas import UsagePage
+from api.fields import Limit, Text, UsageId
+from api.usage import asking, service
+from api.usage.schemas import NodeUses, QuestionId, QuestionIn, UsagePage, UsesIn
 
-router = APIRouter(prefix="/v1/usage", tags=["usage"])
+router = APIRouter(prefix="/v1", tags=["usage"])
 
 
-@router.get("")
+@router.get("/usage")
 def search(
     control: ControlDep,
     caller: Annotated[Caller, Depends(permits(Action.USAGE_READ))],
@@ -26,3 +26,35 @@ def search(
 ) -> UsagePage:
     """Usage records, newest first; a bank sees its own."""
     return service.search(control, caller, enterprise, before, limit)
+
+
+@router.get("/usage/{usage_id}/record", response_model=dict[str, Any])
+def record(
+    control: ControlDep, caller: Annotated[Caller, Depends(permits(Action.USAGE_READ))], usage_id: UsageId
+) -> Response:
+    """One record with its salt and the ledger's proof, as the file that `creditlab verify` takes."""
+    return Response(
+        service.record(control, caller, usage_id),
+        media_type="application/json",
+        headers={"content-disposition": f'attachment; filename="{usage_id}.json"'},
+    )
+
+
+@router.post("/usage/questions")
+async def ask(
+    control: ControlDep, caller: Annotated[Caller, Depends(permits(Action.USAGE_ASK))], body: QuestionIn
+) -> NodeUses:
+    """Hand on an enterprise's signed question: which jobs used its data. The nodes answer now; nothing is kept."""
+    return await asking.ask(control, caller, body.question)
+
+
+@router.post("/node/usage/{question_id}", status_code=204)
+def answer(
+    control: ControlDep,
+    caller: Annotated[Caller, Depends(permits(Action.NODE_REPORT))],
+    question_id: QuestionId,
+    body: UsesIn,
+) -> Response:
+    """A node answers an enterprise's question."""
+    asking.answer(control, caller, question_id, body)
+    return Response(status_code=204)

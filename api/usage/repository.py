@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -11,6 +11,12 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from api.db import Audited, Base, Unit
+from api.ledger import service as ledger
+from consent.canonical import canonical
+from consent.ledger import Kind
+from consent.purposes import Mode, Purpose
+from consent.times import stamp
+from consent.usage import Body, usage
 
 
 class Usage(Audited, Base):
@@ -30,6 +36,8 @@ class Usage(Audited, Base):
     consent_id: Mapped[str | None]
     job_id: Mapped[str | None]
     release_id: Mapped[str | None]
+    permit_id: Mapped[str | None]
+    document: Mapped[str]  # the record itself (consent.usage), as it stands in the ledger
 
     __table_args__ = (
         sa.Index("usage_object", "object_kind", "object_id", "at"),
@@ -50,10 +58,48 @@ class UsageOutcome(Audited, Base):
     code: Mapped[str | None]
 
 
-def record(unit: Unit, **fields: Any) -> Usage:
-    """Adds a usage record to the caller's transaction, so that the use and its record stand or fall together."""
-    row = Usage(id=f"u-{secrets.token_hex(8)}", at=unit.now, **fields)
+def record(
+    unit: Unit,
+    *,
+    account_id: str,
+    user: str,
+    institution: str,
+    reason: str,
+    use: Mode,
+    purpose: Purpose,
+    object_kind: str,
+    object_id: str,
+    data: Mapping[str, Any],
+    sha256: str | None = None,
+    consent_id: str | None = None,
+    job_id: str | None = None,
+    release_id: str | None = None,
+    permit_id: str | None = None,
+) -> Usage:
+    """Adds a usage record and its ledger entry to the caller's transaction: the use and both stand or fall together.
+
+    The fields are those of `consent.usage.usage`. Raises MalformedDocument.
+    """
+    body = usage(
+        usage_id=f"u-{secrets.token_hex(8)}", at=stamp(unit.now), user=user, institution=institution, reason=reason,
+        use=use, purpose=purpose, object_kind=object_kind, object_id=object_id, data=data, sha256=sha256,
+        consent_id=consent_id, job_id=job_id, release_id=release_id, permit_id=permit_id,
+    )  # fmt: skip
+    row = Usage(
+        id=body["usage_id"], at=unit.now, account_id=account_id, user=user, institution=institution, reason=reason,
+        content=_told(body), object_kind=object_kind, object_id=object_id, purpose=body["purpose"],
+        consent_id=consent_id, job_id=job_id, release_id=release_id, permit_id=permit_id,
+        document=canonical(body).decode(),
+    )  # fmt: skip
+    ledger.append(unit, Kind.DATA_USE, body, of=("usage", row.id))
     return unit.create(row, "usage.record", row.reason, purpose=row.purpose)
+
+
+def _told(body: Body) -> str:
+    """The content on one line, for a list."""
+    content = body["content"]
+    model = f" ({content['sha256']})" if content["sha256"] else ""
+    return f"{content['use']}: {', '.join(content['data'])}{model}"
 
 
 def counted(session: Session, consent_id: str, since: datetime) -> tuple[int, int]:
@@ -66,6 +112,25 @@ def counted(session: Session, consent_id: str, since: datetime) -> tuple[int, in
 def outcome(unit: Unit, usage_id: str, outcome: str, code: str | None = None) -> None:
     row = UsageOutcome(usage_id=usage_id, at=unit.now, outcome=outcome, code=code)
     unit.create(row, "usage.outcome", outcome)
+
+
+def of_enterprise(session: Session, uscc: str, limit: int, offset: int) -> Sequence[Any]:
+    """Every use of one enterprise's data with its outcome, newest first."""
+    query = (
+        sa.select(Usage, UsageOutcome.outcome, UsageOutcome.code)
+        .join(UsageOutcome, UsageOutcome.usage_id == Usage.id, isouter=True)
+        .where(Usage.object_kind == "enterprise", Usage.object_id == uscc)
+        .order_by(Usage.at.desc(), Usage.id)
+    )
+    return session.execute(query.limit(limit).offset(offset)).all()
+
+
+def in_order(session: Session, enterprise: str, after: tuple[datetime, str] | None, limit: int) -> list[Usage]:
+    """The uses of one enterprise's data after a place, oldest first."""
+    query = sa.select(Usage).where(Usage.object_kind == "enterprise", Usage.object_id == enterprise)
+    if after is not None:
+        query = query.where(sa.tuple_(Usage.at, Usage.id) > sa.tuple_(*map(sa.literal, after)))
+    return list(session.scalars(query.order_by(Usage.at, Usage.id).limit(limit)))
 
 
 def page(

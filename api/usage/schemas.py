@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated, Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, StringConstraints, model_validator
+
+from api.fields import Body, JobId, JsonObject, Text, Told, Word
+
+QuestionId = Annotated[str, StringConstraints(pattern=r"^q-[0-9a-f]{16}$")]
+Moment = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
+
+
+class Sentence(BaseModel):
+    """A record in plain words, for the enterprise."""
+
+    zh: str
+    en: str
 
 
 class UsageOut(BaseModel):
-    """R46: user, institution, time, reason, content, object, purpose; and how it ended."""
+    """R46: user, institution, time, reason, content, object, purpose; and how it ended.
+
+    `record` is the document that stands in the ledger (`consent.usage`), `sentence` the same in plain words.
+    """
 
     id: str
     at: datetime
@@ -22,9 +38,61 @@ class UsageOut(BaseModel):
     consent_id: str | None
     job_id: str | None
     release_id: str | None
+    permit_id: str | None
     outcome: str | None
     outcome_code: str | None
+    record: dict[str, Any]
+    sentence: Sentence
 
 
 class UsagePage(BaseModel):
     items: list[UsageOut]
+
+
+class QuestionIn(Body):
+    """A question that the enterprise signed (`consent.usage_question`)."""
+
+    question: JsonObject
+
+
+class UseIn(Body):
+    """One job's use of the enterprise's row, as a node has it on record."""
+
+    at: Moment
+    recipient: Text
+    job_id: JobId
+    consent_id: Text
+    data: JsonObject
+
+
+class UsesIn(Body):
+    """A node's answer: what jobs used, or why it does not say."""
+
+    uses: Annotated[list[UseIn], Field(max_length=10_000)] | None = None
+    code: Word | None = None
+    message: Told | None = None
+    message_zh: Told | None = None
+
+    @model_validator(mode="after")
+    def _one_answer(self) -> UsesIn:
+        if (self.uses is None) == (self.code is None):
+            raise ValueError("exactly one of uses and code is needed")
+        return self
+
+
+class NodeUse(BaseModel):
+    """One job that used the enterprise's row: when, which nodes say so, and the record in plain words."""
+
+    at: str
+    job_id: str
+    consent_id: str
+    nodes: list[str]
+    record: dict[str, Any]
+    sentence: Sentence
+
+
+class NodeUses(BaseModel):
+    """`silent` names the nodes that did not answer in time: what they hold is missing here."""
+
+    items: list[NodeUse]
+    silent: list[str]

@@ -14,6 +14,7 @@ from consent.ledger.log import Ledger
 from consent.ledger.merkle import leaf_hash, verify_consistency, verify_inclusion
 from consent.ledger.proofs import Proven, check_consistency, check_inclusion, prove_consistency, prove_inclusion
 from consent.ledger.store import MemoryStore, Store, copy
+from consent.ledger.vouched import vouched
 from consent.ledger.witness import Witness
 
 __all__ = [
@@ -56,4 +57,5 @@ __all__ = [
     "read_head",
     "verify_consistency",
     "verify_inclusion",
+    "vouched",
 ]

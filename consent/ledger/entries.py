@@ -29,6 +29,7 @@ _FIELDS = frozenset(["at", "hash", "kind", "sequence", "subject", "type", "versi
 class Kind(StrEnum):
     CONSENT = "consent"
     TRANSITION = "transition"
+    INSTITUTION = "institution"  # suspended, removed or active again
     TICKET = "ticket"
     RELEASE = "release"
     SCORE = "score"

@@ -40,6 +40,11 @@ class Ledger:
     def size(self) -> int:
         return self._frontier.size
 
+    @property
+    def latest(self) -> str:
+        """The time of the last entry or head: nothing earlier is taken. Empty for a log without any."""
+        return self._latest
+
     def root(self) -> bytes:
         return self._frontier.root()
 

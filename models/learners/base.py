@@ -6,7 +6,7 @@ the contract test runs over each learner. It never fits anything itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -41,8 +41,11 @@ class Learner(Protocol):
 
     columns: Any
 
-    def fit(self, X: pd.DataFrame, y: np.ndarray) -> Learner:
-        """Learn from rows X (one column per `Column.key`) and labels y (1 = bad). Deterministic given its seed."""
+    def fit(self, X: pd.DataFrame, y: np.ndarray, each_round: Callable[[], None] | None = None) -> Learner:
+        """Learn from rows X (one column per `Column.key`) and labels y (1 = bad). Deterministic given its seed.
+
+        `each_round` is called between rounds; what it raises ends the fit.
+        """
         ...
 
     def margin(self, X: pd.DataFrame) -> np.ndarray:

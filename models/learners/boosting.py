@@ -6,7 +6,7 @@ sees ids, roles or consents, and never keeps a training row.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -64,8 +64,8 @@ class Boosting(ClassifierMixin, BaseEstimator):
         self.seed = seed
         self.n_jobs = n_jobs
 
-    def fit(self, X: pd.DataFrame, y: np.ndarray) -> Boosting:
-        """Train on X (rows × Column.key) and y in {0, 1}."""
+    def fit(self, X: pd.DataFrame, y: np.ndarray, each_round: Callable[[], None] | None = None) -> Boosting:
+        """Train on X (rows × Column.key) and y in {0, 1}. `each_round` is called between two trees and may raise."""
         y = np.asarray(y, dtype=np.float64)
         self.classes_ = np.array([0, 1])
         self.n_features_in_ = len(self.columns)
@@ -89,6 +89,7 @@ class Boosting(ClassifierMixin, BaseEstimator):
                 params | {"seed": self.seed + bag},
                 data,
                 num_boost_round=self.rounds,
+                callbacks=None if each_round is None else [lambda _: each_round()],
                 keep_training_booster=True,  # else LightGBM writes and reads its text once more
             )
             models.append(NativeModel.parse(booster.model_to_string()))

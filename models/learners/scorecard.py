@@ -6,7 +6,7 @@ never sees ids, roles or consents.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,8 +46,11 @@ class Scorecard(ClassifierMixin, BaseEstimator):
         self.level_share = level_share
         self.l2 = l2
 
-    def fit(self, X: pd.DataFrame, y: np.ndarray) -> Scorecard:
-        """Train on X (rows × Column.key) and y in {0, 1}."""
+    def fit(self, X: pd.DataFrame, y: np.ndarray, each_round: Callable[[], None] | None = None) -> Scorecard:
+        """Train on X (rows × Column.key) and y in {0, 1}. `each_round` is called once the bins are made and may raise.
+
+        The solver itself is one round: at these sizes it takes less than a second.
+        """
         y = np.asarray(y, dtype=np.int64)
         self.classes_ = np.array([0, 1])
         self.n_features_in_ = len(self.columns)
@@ -64,6 +67,8 @@ class Scorecard(ClassifierMixin, BaseEstimator):
             self.woe_[column.key] = woe_from_counts(rows - bads, bads)
             woe_columns[column.key] = self.woe_[column.key][codes]
         matrix = np.column_stack(list(woe_columns.values())) if woe_columns else np.zeros((len(y), 1))
+        if each_round is not None:
+            each_round()
         penalty = 1 / self.l2 if self.l2 > 0 else np.inf
         regression = LogisticRegression(C=penalty, tol=1e-8, max_iter=1000).fit(matrix, y)
         self.coefficients_ = dict(zip(woe_columns, regression.coef_[0].tolist(), strict=False))

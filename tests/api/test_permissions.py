@@ -17,12 +17,27 @@ from api.control import Control
 from api.db import SYSTEM, Database
 from api.hub import Hub
 from api.institutions.repository import Account
+from api.platform_keys import founded
 from api.settings import Settings
 from consent.keys import SigningKey
 from tests.api.test_jobs import refused
 from tests.api.world import Clock, World
 
-_SAMPLES = {"job_id": "j-000000000000", "release_id": "r-000000000000", "permit_id": "p-0000000000000000"}
+_SAMPLES = {
+    "job_id": "j-000000000000",
+    "release_id": "r-000000000000",
+    "permit_id": "p-0000000000000000",
+    "index": "0",
+    "seq": "1",
+    "consent_id": "c-0",
+    "usage_id": "u-0000000000000000",
+    "uscc": "0" * 18,
+    "institution_id": "nowhere",
+    "notice_id": "n-000000000000",
+    "question_id": "q-0000000000000000",
+    "webhook_id": "w-000000000000",
+    "dispute_id": "d-000000000000",
+}
 
 # one of each body, good enough to come past the permission; what happens after it is not of interest here
 _BODY = {"reason": "test"}
@@ -48,7 +63,8 @@ def routes() -> list[tuple[str, str, Action]]:
     """Of an app that is never served: its database is nowhere."""
     settings = Settings.read({}, home=".")
     db = Database("postgresql+psycopg://nowhere/none", Clock())
-    app = create_app(Control(settings, db, SigningKey.generate(), Hub("")))
+    key = SigningKey.generate()
+    app = create_app(Control(settings, db, key, Hub(""), founded(key, settings.platform, Clock()(), 1)))
     return sorted((method, path, action) for (method, path), action in actions_by_route(app).items())
 
 
@@ -66,8 +82,9 @@ def test_every_action_has_a_row_and_every_row_is_used() -> None:
     assert {action for _, _, action in ROUTES} == set(Action)
 
 
-def test_only_health_is_public() -> None:
-    assert {path for _, path, action in ROUTES if action is Action.PUBLIC} == {"/healthz", "/readyz"}
+def test_only_health_and_the_platforms_public_keys_are_public() -> None:
+    public = {path for _, path, action in ROUTES if action is Action.PUBLIC}
+    assert public == {"/healthz", "/readyz", "/v1/keyring"}
 
 
 @pytest.mark.parametrize("dependencies", [[], [Depends(permits(Action.SCORE)), Depends(permits(Action.JOB_READ))]])

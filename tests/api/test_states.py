@@ -10,16 +10,21 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from api.consent_events.states import WEBHOOK
+from api.consents.requests import REQUEST
 from api.consents.states import CONSENT
 from api.db import SYSTEM, AuditRow, Database, IllegalTransition, Machine, StateWrittenOutsideTransition
+from api.disputes.states import DISPUTE
 from api.institutions.repository import Account, Institution
+from api.institutions.states import STANDING
 from api.jobs import causes
 from api.jobs.repository import Job
 from api.jobs.states import JOB, PARTY
+from api.recalls.states import NOTICE
 from api.releases.states import OPEN, RELEASE, UNBLINDED
 from api.scores.states import PERMIT
 
-MACHINES = [CONSENT, JOB, PARTY, RELEASE, PERMIT]
+MACHINES = [CONSENT, JOB, PARTY, RELEASE, PERMIT, REQUEST, STANDING, NOTICE, WEBHOOK, DISPUTE]
 
 
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda m: m.kind)

@@ -107,7 +107,7 @@ def test_a_changed_receipt_is_refused_with_exit_code_1(files: Files) -> None:
         files.receipt.write_bytes(changed)
         result = files.run()
         assert result.exit_code == 1
-        assert "回执未通过核验，不证明任何事 · refused, it proves nothing" in result.output
+        assert "未通过核验，不证明任何事 · refused, it proves nothing" in result.output
         found = json.loads(files.run("--json").output)
         assert found["valid"] is False and found["code"] and found["message"] and found["message_zh"]
 

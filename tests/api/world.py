@@ -27,6 +27,7 @@ from api.control import Control
 from api.db import Database
 from api.hub import Hub
 from api.institutions.service import install_operator
+from api.platform_keys import founded
 from api.settings import Settings
 from consent import artefact, templates
 from consent.canonical import digest
@@ -197,7 +198,8 @@ class World:
         self.db = Database(url, self.clock)
         given = {"home": Path("/nonexistent"), "sweep_seconds": 0.1, "redelivery_seconds": 0.3, **settings}
         self.settings = Settings.read({}, **given)
-        self.control = Control(self.settings, self.db, self.key, Hub(self.db.conninfo))
+        self.keyring = founded(self.key, self.settings.platform, self.clock(), self.settings.key_days)
+        self.control = Control(self.settings, self.db, self.key, Hub(self.db.conninfo), self.keyring)
         self.app = create_app(self.control)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"

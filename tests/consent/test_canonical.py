@@ -40,7 +40,7 @@ def test_bytes_are_those_of_the_reference(value: Any) -> None:
         ({"b": 1, "a": [True, None, "企业"]}, '{"a":[true,null,"企业"],"b":1}'),
         ({"€": 1, "\r": 2, "\U0001f600": 3, "ö": 4}, '{"\\r":2,"ö":4,"€":1,"\U0001f600":3}'),
         ({"n": [333333333.33333329, 1e30, 4.50, 2e-3, 1e-27]}, '{"n":[333333333.3333333,1e+30,4.5,0.002,1e-27]}'),
-        ("\x00\x1f\x7f\b\t\n\f\r\"\\/", '"\\u0000\\u001f\x7f\\b\\t\\n\\f\\r\\"\\\\/"'),
+        ('\x00\x1f\x7f\b\t\n\f\r"\\/', '"\\u0000\\u001f\x7f\\b\\t\\n\\f\\r\\"\\\\/"'),
     ],
 )
 def test_the_examples_of_the_standard(value: Any, written: str) -> None:

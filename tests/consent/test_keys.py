@@ -71,6 +71,7 @@ def test_a_key_named_under_another_suite_is_refused() -> None:
         PKCS8.replace(b"PRIVATE", b"ENCRYPTED PRIVATE"),
         PKCS8.replace(b"od7", b"od8"),  # another public half
     ],
+    ids=["empty", "junk", "public key", "short", "not base64", "encrypted", "halves differ"],
 )
 def test_a_pem_that_holds_no_usable_private_key_is_refused(pem: bytes) -> None:
     with pytest.raises(BadKey) as caught:

@@ -88,7 +88,7 @@ def test_every_address_in_an_example_is_a_route() -> None:
     known = {path for _, path in routes()}
     for path in PAGES:
         text = path.read_text(encoding="utf-8")
-        for address in re.findall(r"(?:https://[\w.:]+|GET |POST |PUT )(/v1/[\w/{}]+)", text):
+        for address in re.findall(r"(?:https://[\w.:]+|GET |POST |PUT )(/v1/[\w/{}-]+)", text):
             assert address in known, f"{path.name}: {address}"
 
 

@@ -29,6 +29,7 @@ from federated.relay.server import RelayServer
 from federated.relay.tls import Identity
 from models.channel import DATA
 from tests.consent.conftest import Maker
+from tests.enclave.feeds import Feed
 from tests.integration.conftest import MARKER, ids, write_tables
 
 pytestmark = pytest.mark.timeout(200)
@@ -138,8 +139,7 @@ def test_no_row_without_consent_and_no_column_outside_the_ticket_enters_a_sandbo
     outbox = Kept()
     journals = {side: Journal(tmp_path / side / "journal.sqlite") for side in sides}
 
-    async def fetch(after: int) -> dict:
-        return {"head": len(maker.events), "events": maker.events[after : after + 500]}
+    feed = Feed(maker)
 
     async def main() -> None:
         server = RelayServer(identity["lab"], relay)
@@ -155,7 +155,7 @@ def test_no_row_without_consent_and_no_column_outside_the_ticket_enters_a_sandbo
                 ticket=ticket,
                 party=party,
                 side=sides[party],
-                consents=Consents(journals[party], maker.platform.public, fetch),
+                consents=Consents(journals[party], maker.platform.public, feed.fetch),
                 journal=journals[party],
                 limits=sandbox.Limits(),
                 connect=lambda digest, party=party: connect(party, digest),  # type: ignore[arg-type]

@@ -6,10 +6,16 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 
 import pytest
+from typer.testing import CliRunner
 
 from api.client import LabError
+from api.ledger_cli import app as ledger_app
+from consent import usage_question
+from consent.signed import sign
+from consent.times import stamp
 from models.report.assemble import validate
 from tests.integration.conftest import consented, ids, write_tables
 from tests.support.lab import Enterprises, Lab
@@ -160,6 +166,41 @@ def test_a_score_needs_its_own_live_consent_and_leaves_a_record(
         risk.score(another, "application", release_sha256=released["sha256"])
     assert refused.value.code == "consent_withdrawn"
     assert time.monotonic() - started < 1
+
+
+def test_an_enterprise_learns_from_both_nodes_which_jobs_used_its_row(
+    lab: Lab, enterprises: Enterprises, zone_job: dict
+) -> None:
+    """R46, R51: the enterprise is told, by its own signature; nobody else is, the platform included."""
+
+    def ask(enterprise: str, signer: str, number: int) -> dict:
+        body = usage_question.question(
+            question_id=f"q-{number:016x}",
+            enterprise=enterprise,
+            at=stamp(datetime.now(UTC)),
+            evidence={"kind": "import", "reference": "0" * 64},
+        )
+        document = sign(body, enterprises.keys[signer], "enterprise")
+        return lab.clients["gateway"].call("POST", "/v1/usage/questions", json={"question": document})
+
+    one, another = ids(410, 412)
+    told = ask(one, one, 1)
+    assert told["silent"] == []
+    used = {item["job_id"]: item for item in told["items"]}
+    assert used[zone_job["id"]]["nodes"] == ["bank_a-node", "lab-node"]
+    assert used[zone_job["id"]]["record"]["object"] == {"kind": "enterprise", "id": one}
+    assert ask(*ids(10, 11) * 2, 2) == {"items": [], "silent": []}  # it refused: no row of it was ever used
+    with pytest.raises(LabError) as refused:
+        ask(one, another, 3)
+    assert (refused.value.status, refused.value.code) == (403, "not_the_enterprise")
+
+
+def test_every_act_of_the_lab_is_in_the_ledger(lab: Lab, released: dict) -> None:
+    """R14, R46: the database is whole, and every document behind it is the one that was entered."""
+    result = CliRunner().invoke(ledger_app, ["fsck", "--home", str(lab.control.home), "--json"])
+    found = json.loads(result.output)
+    assert (result.exit_code, found["whole"]) == (0, True)
+    assert found["documents"] == found["size"] > 1600
 
 
 def test_withdrawal_while_the_job_runs_takes_effect_before_the_next_phase(lab: Lab, enterprises: Enterprises) -> None:

@@ -60,9 +60,12 @@ def fit(
     cipher: Cipher,
     owner: Owner,
     grower: Grower | None,
-    progress: Callable[[int, int], None],
+    each_round: Callable[[int, int], None],
 ) -> Ensemble:
-    """Train. `owner` is this party's half; `grower` the bank's (None at the lab). Both parties call it alike."""
+    """Train. `owner` is this party's half; `grower` the bank's (None at the lab). Both parties call it alike.
+
+    `each_round` is called after every tree and may end the training by raising, in both parties.
+    """
     bank, lab = _Bank(cipher, grower), _Lab(cipher, owner)
     at_bank, at_lab = session.bank, session.lab
     params = owner.params
@@ -77,7 +80,7 @@ def fit(
             answers = at_lab(lab.split)(orders.to(at_lab))
             asked = at_bank(bank.apply)(answers.to(at_bank))
         grew = reveal(at_bank(bank.finish)(asked))
-        progress(done + 1, params.rounds)
+        each_round(done + 1, params.rounds)
         if not grew:
             break
     shapes = reveal(at_bank(bank.shapes)())

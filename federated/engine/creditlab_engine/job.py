@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from models.channel import Channel
+from models.channel import Channel, ConsentChanged
 from models.formats import canonical, validate
 from models.recipes import RecipeError, resolve
 from models.roles import CAL, FIT, TEST, UNUSED, roles
@@ -58,9 +58,7 @@ class Job:
             self._screen()
         models = {}
         for name in ("fit_lab", "fit_joint"):
-            with self.channel.phase(name) as phase:
-                self._begin(phase.exclude)
-                models[name] = self._fit(name)
+            models[name] = self._settled(name)
         with self.channel.phase("predict") as phase:
             self._begin(phase.exclude)
             margins = {name: self._predict(models[name]) for name in ("fit_joint", "fit_lab")}
@@ -78,6 +76,22 @@ class Job:
         )
 
     # ---- phases
+
+    def _settled(self, name: str) -> Any:
+        """A fit, begun anew from the gate whenever a consent in use ends between its rounds."""
+        while True:
+            with self.channel.phase(name) as phase:
+                self._begin(phase.exclude)
+                try:
+                    return self._fit(name)
+                except ConsentChanged:
+                    continue
+
+    def _round(self, done: int, total: int, unit: str) -> None:
+        """Between two rounds, at the same place in both parties. Raises ConsentChanged in both when either has news."""
+        self.channel.progress(done, total, unit)
+        if any(self.session.both(self.channel.changed())):
+            raise ConsentChanged(unit)
 
     def _align(self, exclude: Collection[str]) -> int:
         """Session, intersection, order of rows and roles. Returns the size of the intersection."""
@@ -156,7 +170,7 @@ class Job:
             rows.label,
             self.recipe["params"],
             joint,
-            lambda done, total: self.channel.progress(done, total, "step"),
+            lambda done, total: self._round(done, total, "step"),
         )
 
     def _fit_boosting(self, joint: bool) -> tuple[boosting.Ensemble, list[Feature]]:
@@ -169,7 +183,7 @@ class Job:
         owner = Owner(features, order_map(features, rows.columns), params, self.party)
         grower = Grower(rows.label, owner, "lab", params) if rows.label is not None else None
         model = boosting.fit(
-            self.session, self.cipher, owner, grower, lambda done, total: self.channel.progress(done, total, "tree")
+            self.session, self.cipher, owner, grower, lambda done, total: self._round(done, total, "tree")
         )
         return model, features
 

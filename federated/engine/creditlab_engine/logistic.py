@@ -29,6 +29,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from models.binning import assign, woe_from_counts
+from models.channel import ConsentChanged
 
 from .cipher import Cipher
 from .screen import Binned, bin_columns, label_counts
@@ -120,9 +121,9 @@ def fit(
     label: np.ndarray | None,
     params: Mapping[str, Any],
     joint: bool,
-    progress: Callable[[int, int], None],
+    each_round: Callable[[int, int], None],
 ) -> Half:
-    """Train on the fit rows' raw columns. `joint` False: the lab's columns only."""
+    """Train on the fit rows' raw columns. `joint` False: the lab's columns only. `each_round` may end it."""
     uses = joint or session.party == "lab"
     binned = drop_constant(bin_columns(columns, kinds, params)) if uses else None
     woe = weights_of_evidence(session, cipher, label, binned, joint)
@@ -132,11 +133,15 @@ def fit(
     counts = session.both(own.shape[1])
     solver = Solver(session, spu, own, label, counts, float(params["l2"]))
     epochs = int(params["epochs"])
-    for epoch in range(epochs):
-        settled = solver.step(first=epoch == 0)
-        progress(epochs if settled else epoch + 1, epochs)
-        if settled:
-            break
+    try:
+        for epoch in range(epochs):
+            settled = solver.step(first=epoch == 0)
+            each_round(epochs if settled else epoch + 1, epochs)
+            if settled:
+                break
+    except ConsentChanged:
+        solver.forget()
+        raise
     coefficients, intercept = solver.reveal()
     order = ["bank"] * counts[0] + ["lab"] * counts[1]
     return Half(binned.bins if binned else {}, woe, coefficients, intercept, order)
@@ -236,8 +241,13 @@ class Solver:
                 self.spu.forget(part)
         (last,) = self.spu.run(_slice, self.w, start=bank + lab, stop=bank + lab + 1)
         intercept = self.spu.open(session.bank, last)
-        self.spu.forget(last, self.w, *(one for chunk in self.chunks for one in chunk))
+        self.spu.forget(last)
+        self.forget()
         return mine, None if intercept is None else float(intercept.ravel()[0])
+
+    def forget(self) -> None:
+        """Drops the shares of every row and of the coefficients."""
+        self.spu.forget(self.w, *(one for chunk in self.chunks for one in chunk))
 
 
 def _partials(w: Any, *chunk: Any, rows: int, first: bool) -> tuple[Any, Any]:

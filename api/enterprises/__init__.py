@@ -1,0 +1,1 @@
+"""Enterprises on the platform: who they are, who acts for them, their passkeys and their sessions."""

@@ -1,0 +1,1 @@
+"""The transparency ledger of the control plane: one log in PostgreSQL, written with every act, read by everybody."""

@@ -1,0 +1,136 @@
+"""What an enterprise does to a consent: the document of each act, and taking it once it is signed.
+
+An act is one document, one signature, one transaction: the challenge or code is used up, the document taken and the
+audit written together, or nothing is. Which act needs which right stands in one table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from api.consents import requests
+from api.consents.repository import Consent
+from api.consents.service import take
+from api.control import Control
+from api.enterprises import ceremonies, codes, service
+from api.enterprises.sessions import Visitor
+from api.enterprises.states import Right
+from api.errors import Invalid, NotFound
+from consent import artefact
+from consent.canonical import digest
+from consent.evidence import PASSKEY, REGISTRAR, SESSION_CODE
+from consent.lifecycle import Action
+from consent.passkey import rp_id_hash
+from consent.signed import Document, sign
+from consent.times import stamp
+
+ANSWERS = ("consent", "refusal")
+RIGHTS = {
+    "consent": Right.DECIDE,
+    "refusal": Right.DECIDE,
+    "resume": Right.DECIDE,
+    "pause": Right.WITHDRAW,
+    "withdraw": Right.WITHDRAW,
+}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a page asks for: the act, on which request or consent, shown in which language."""
+
+    act: str
+    consent_id: str
+    language: str
+
+    def need(self, who: Visitor) -> None:
+        """Raises Invalid for an unknown act, RightMissing."""
+        right = RIGHTS.get(self.act)
+        if right is None:
+            raise Invalid(f"act {self.act!r} is not known", "未知操作", code="act_unknown")
+        who.need(right)
+
+
+def consent_of(session: Session, uscc: str, consent_id: str) -> Consent:
+    """The enterprise's own consent. Raises NotFound, also for another's."""
+    row = session.get(Consent, consent_id)
+    if row is None or row.enterprise != uscc:
+        raise NotFound("consent", "授权", consent_id)
+    return row
+
+
+def consent_at(session: Session, uscc: str, seq: int) -> Consent:
+    """The enterprise's own consent by its place in the feed. Raises NotFound."""
+    row = session.scalar(sa.select(Consent).where(Consent.seq == seq))
+    if row is None or row.enterprise != uscc:
+        raise NotFound("consent", "授权", str(seq))
+    return row
+
+
+def body_of(session: Session, who: Visitor, wish: Wish, at: str, evidence: dict[str, str]) -> Document:
+    """The document that the act signs. Raises NotFound or MalformedDocument."""
+    if wish.act in ANSWERS:
+        row = requests.one(session, who.uscc, wish.consent_id)
+        return artefact.answer(
+            row.document["body"],
+            wish.act,
+            digest=row.sha256,
+            given_at=at,
+            evidence=evidence,
+            language=wish.language,
+        )
+    consent = consent_of(session, who.uscc, wish.consent_id)
+    if wish.act == Action.WITHDRAW:
+        return artefact.withdrawal(consent_id=consent.consent_id, enterprise=who.uscc, at=at, evidence=evidence)
+    return artefact.transition(
+        consent_id=consent.consent_id,
+        enterprise=who.uscc,
+        action=wish.act,
+        at=at,
+        sequence=consent.sequence + 1,
+        previous=consent.head_sha256,
+        evidence=evidence,
+    )
+
+
+def start(control: Control, who: Visitor, wish: Wish) -> ceremonies.Started:
+    """Options for the browser to sign the act with a passkey."""
+    wish.need(who)
+    evidence = {"kind": PASSKEY, "reference": rp_id_hash(control.settings.portal_rp_id)}
+    with control.db.read() as session:
+        body = body_of(session, who, wish, stamp(control.db.clock()), evidence)
+    return ceremonies.start_signing(control, who, body)
+
+
+def finish(control: Control, who: Visitor, ceremony: str, credential: Any) -> int:
+    """Takes the signed act; returns its place in the feed. Raises by name, and then nothing was done."""
+    with control.db.unit(who) as unit:
+        document = ceremonies.finish_signing(unit, control, who, ceremony, credential)
+        body = document["body"]
+        Wish(body.get("action", body["type"]), body["consent_id"], "zh").need(who)
+        return take(unit, control, document, f"signed by {who.name} with a passkey")
+
+
+def confirm_by_code(control: Control, who: Visitor, wish: Wish, typed: str, address: str) -> int:
+    """Takes an act that a session and a one-time code prove; the platform signs as registrar.
+
+    The evidence refers to what was checked, which the audit keeps. Raises CodeRefused, CodesNotAllowed, …
+    """
+    wish.need(who)
+    codes.attempt(control, who.uscc, address)
+    with control.db.unit(who) as unit:
+        at = stamp(unit.now)
+        checked = {
+            "session": who.session_id,
+            "code": service.confirm(control, unit, who, typed),
+            "person": who.account_id,
+            "at": at,
+        }
+        evidence = {"kind": SESSION_CODE, "reference": digest(checked)}
+        body = body_of(unit.session, who, wish, at, evidence)
+        seq = take(unit, control, sign(body, control.key, REGISTRAR), f"confirmed by {who.name} with a one-time code")
+        service.record_confirmation(unit, who, checked)
+        return seq

@@ -1,0 +1,1 @@
+"""What a withdrawal means for models already made: shares of cohorts, recall, retraining notices, impact."""

@@ -1,0 +1,165 @@
+"""Tables and queries of withdrawn shares, retraining notices and questions of impact."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, ClassVar
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, Session, mapped_column
+
+from api.db import Audited, Base, Machine, SignedText, Stateful
+from api.jobs.repository import Job
+from api.recalls.states import NOTICE
+from api.releases.repository import Release
+
+
+class ReleaseShare(Audited, Base):
+    """What share of the rows it admitted to a release's job a node says has withdrawn since. A number, never a list."""
+
+    __tablename__ = "release_shares"
+    AUDIT_KIND: ClassVar[str] = "release_share"
+    AUDIT_KEY: ClassVar[tuple[str, ...]] = ("release_id", "node")
+
+    release_id: Mapped[str] = mapped_column(sa.ForeignKey("releases.id"), primary_key=True)
+    node: Mapped[str] = mapped_column(primary_key=True)
+    share: Mapped[float]
+    seq: Mapped[int] = mapped_column(sa.BigInteger)
+    at: Mapped[datetime]
+
+    __table_args__ = (sa.CheckConstraint("share >= 0 and share <= 1", name="release_shares_share"),)
+
+
+class RetrainingNotice(Stateful, Base):
+    """To the operator and the bank: part of a released model's cohort has withdrawn, train again without it."""
+
+    __tablename__ = "retraining_notices"
+    AUDIT_KIND: ClassVar[str] = "retraining_notice"
+    MACHINE: ClassVar[Machine] = NOTICE
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    release_id: Mapped[str] = mapped_column(sa.ForeignKey("releases.id"))
+    bank: Mapped[str] = mapped_column(sa.ForeignKey("institutions.id"))
+    state: Mapped[str]
+    share: Mapped[float]
+    opened_at: Mapped[datetime]
+    closed_at: Mapped[datetime | None]
+    reason: Mapped[str | None]
+    retrained_by: Mapped[str | None] = mapped_column(sa.ForeignKey("jobs.id"))
+
+    __table_args__ = (
+        sa.Index("retraining_notices_bank", "bank", "state"),
+        sa.Index("retraining_notices_one_open", "release_id", unique=True, postgresql_where=sa.text("state = 'open'")),
+    )
+
+
+class ImpactQuestion(Base):
+    """A question to one node on its way, and the answer on its way back. Not audited, not kept."""
+
+    __tablename__ = "impact_questions"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    node: Mapped[str] = mapped_column(primary_key=True)
+    question: Mapped[dict[str, Any]] = mapped_column(SignedText)
+    answer: Mapped[dict[str, Any] | None]
+    asked_at: Mapped[datetime]
+
+    __table_args__ = (
+        sa.Index("impact_questions_node", "node", postgresql_where=sa.text("answer is null")),
+        {"prefixes": ["UNLOGGED"]},
+    )
+
+
+def shares(session: Session, release_id: str) -> Sequence[ReleaseShare]:
+    return session.scalars(
+        sa.select(ReleaseShare).where(ReleaseShare.release_id == release_id).order_by(ReleaseShare.node)
+    ).all()
+
+
+def worst(session: Session, release_id: str) -> float | None:
+    """The largest share that a node of this release reports: none of them alone can keep it down."""
+    return session.scalar(sa.select(sa.func.max(ReleaseShare.share)).where(ReleaseShare.release_id == release_id))
+
+
+def open_notice(session: Session, release_id: str) -> RetrainingNotice | None:
+    return session.scalar(
+        sa.select(RetrainingNotice)
+        .where(RetrainingNotice.release_id == release_id, RetrainingNotice.state == "open")
+        .with_for_update()
+    )
+
+
+def notice(session: Session, notice_id: str) -> RetrainingNotice | None:
+    return session.get(RetrainingNotice, notice_id, with_for_update=True)
+
+
+def notices(session: Session, bank: str | None, state: str | None, limit: int) -> Sequence[RetrainingNotice]:
+    query = sa.select(RetrainingNotice).order_by(RetrainingNotice.opened_at.desc(), RetrainingNotice.id).limit(limit)
+    if bank is not None:
+        query = query.where(RetrainingNotice.bank == bank)
+    if state is not None:
+        query = query.where(RetrainingNotice.state == state)
+    return session.scalars(query).all()
+
+
+def releases_of_jobs(
+    session: Session, job_ids: set[str], parties: tuple[str, str]
+) -> Sequence[tuple[Job, Release | None]]:
+    """Jobs of a bank and a lab with the newest release of each, oldest job first."""
+    newest = (
+        sa.select(Release.id, Release.job_id)
+        .distinct(Release.job_id)
+        .order_by(Release.job_id, Release.requested_at.desc())
+        .subquery()
+    )
+    query = (
+        sa.select(Job, Release)
+        .join(newest, newest.c.job_id == Job.id, isouter=True)
+        .join(Release, Release.id == newest.c.id, isouter=True)
+        .where(Job.id.in_(job_ids), Job.bank == parties[0], Job.lab == parties[1])
+        .order_by(Job.requested_at, Job.id)
+    )
+    return [(job, release) for job, release in session.execute(query)]
+
+
+def of_node(session: Session, node: str) -> Sequence[Release]:
+    """Releases in service or recalled whose job this node took part in."""
+    query = (
+        sa.select(Release)
+        .join(Job, Job.id == Release.job_id)
+        .where(Release.state.in_(("released", "recalled")), sa.or_(Job.bank_node == node, Job.lab_node == node))
+        .order_by(Release.id)
+    )
+    return session.scalars(query).all()
+
+
+def training_nodes(session: Session, bank: str, lab: str) -> set[str]:
+    """The nodes of every job that a bank and a lab finished together."""
+    query = sa.select(Job.bank_node, Job.lab_node).where(Job.bank == bank, Job.lab == lab, Job.state == "succeeded")
+    return {node for row in session.execute(query.distinct()) for node in row}
+
+
+def questions(session: Session, node: str) -> list[dict[str, Any]]:
+    """Questions that wait for this node."""
+    query = (
+        sa.select(ImpactQuestion.question)
+        .where(ImpactQuestion.node == node, ImpactQuestion.answer.is_(None))
+        .order_by(ImpactQuestion.asked_at, ImpactQuestion.id)
+    )
+    return [{"kind": "impact", "question": question} for question in session.scalars(query)]
+
+
+def take_answers(session: Session, question_id: str, nodes: set[str]) -> dict[str, dict[str, Any]] | None:
+    """Each node's answer once all have answered, deleted as they are read; None before."""
+    rows = session.execute(
+        sa.select(ImpactQuestion.node, ImpactQuestion.answer).where(ImpactQuestion.id == question_id)
+    ).all()
+    if {row.node for row in rows if row.answer is not None} != nodes:
+        return None
+    session.execute(sa.delete(ImpactQuestion).where(ImpactQuestion.id == question_id))
+    return {row.node: row.answer for row in rows}
+
+
+def forget_questions(session: Session, before: datetime) -> None:
+    session.execute(sa.delete(ImpactQuestion).where(ImpactQuestion.asked_at < before))
