@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -57,6 +57,7 @@ class Processes:
         self._logs = logs
         self._command = creditlab() if command is None else command
         self._children: list[Child] = []
+        self._strangers: frozenset[int] = frozenset()
         # resolved before any fork: nothing may be loaded between fork and exec
         self._prctl = ctypes.CDLL(None, use_errno=True).prctl
 
@@ -64,6 +65,8 @@ class Processes:
         self._logs.mkdir(parents=True, exist_ok=True)
         # grandchildren whose parent dies come to us instead of to init, so that `stop` finds them
         self._prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        # whoever uses this class may have started processes of its own before: they are not ours to end
+        self._strangers = frozenset(descendants(os.getpid()))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -156,7 +159,7 @@ class Processes:
                 killed.append(child.process.pid)
             _signal_group(child.process.pid, signal.SIGKILL)
             child.process.wait()
-        return killed + _sweep()
+        return killed + _sweep(self._strangers)
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:
@@ -166,12 +169,13 @@ def _signal_group(group: int, number: signal.Signals) -> None:
         pass
 
 
-def _sweep() -> list[int]:
-    """End whatever still descends from us: asked first, as a database needs time to close, then killed."""
+def _sweep(strangers: Collection[int]) -> list[int]:
+    """End whatever still descends from us, but `strangers` and what is below them: asked first, as a database needs
+    time to close, then killed."""
     killed: list[int] = []
     begin = time.monotonic()
     asked: set[int] = set()
-    while (left := descendants(os.getpid())) and (waited := time.monotonic() - begin) < 2 * _SWEEP_SECONDS:
+    while (left := descendants(os.getpid(), strangers)) and (waited := time.monotonic() - begin) < 2 * _SWEEP_SECONDS:
         for pid in left:
             if waited > _SWEEP_SECONDS:
                 _signal(pid, signal.SIGKILL)
@@ -199,8 +203,8 @@ def _reap(pids: Iterable[int]) -> None:
             pass
 
 
-def descendants(ancestor: int) -> list[int]:
-    """Pids of the living processes below `ancestor`, read from /proc; zombies do not count."""
+def descendants(ancestor: int, without: Collection[int] = ()) -> list[int]:
+    """Pids of the living processes below `ancestor`, from /proc; zombies and the trees of `without` do not count."""
     below: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -215,7 +219,7 @@ def descendants(ancestor: int) -> list[int]:
     found: list[int] = []
     queue = [ancestor]
     while queue:
-        children = below.get(queue.pop(), [])
+        children = [pid for pid in below.get(queue.pop(), []) if pid not in without]
         found += children
         queue += children
     return found

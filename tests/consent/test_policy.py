@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from consent.lifecycle import State
@@ -248,6 +248,7 @@ _WRONG = st.one_of(
 FIELDS = [field.name for field in dataclasses.fields(Facts)]
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # the first text drawn on a machine loads Unicode's tables
 @given(
     st.sampled_from([*SCOPES, "x"]),
     st.fixed_dictionaries({name: _OF.get(name, _COUNTS) for name in FIELDS}),

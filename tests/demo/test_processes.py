@@ -51,6 +51,18 @@ def test_leaving_the_block_ends_every_child(tmp_path: Path) -> None:
     assert not any(alive(pid) for pid in pids)
 
 
+def test_what_ran_before_the_block_is_left_alone(tmp_path: Path) -> None:
+    before = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        with Processes(tmp_path, PYTHON) as processes:
+            inside = processes.start("child", SLEEP).process.pid
+        assert not alive(inside)
+        assert before.poll() is None
+    finally:
+        before.kill()
+        before.wait()
+
+
 def test_a_failure_inside_the_block_ends_every_child(tmp_path: Path) -> None:
     pids = []
 

@@ -25,6 +25,7 @@ from consent.ledger import (
     matches,
     prove_consistency,
     prove_inclusion,
+    records,
 )
 from consent.ledger.errors import (
     BeyondTree,
@@ -90,19 +91,18 @@ def test_the_example_of_the_auditors_page_runs(
     record, salt, log = {"enterprise": "e-1"}, bytes(range(32)), Ledger(MemoryStore("platform"))
     log.append([entry(Kind.DATA_USE, at(10), record, salt)])
     keyring = Keyring.found(LOG_KEY, platform="p", at=at(0), valid_until="2027-01-01T00:00:00Z")
+    proof = prove_inclusion(log.store, 0, log.sign_head(LOG_KEY, at(20)))
     files = {
-        "platform.pub": LOG_KEY.public.b64.encode() + b"\n",
+        "platform-first.pub": LOG_KEY.public.b64.encode() + b"\n",
         "keys.json": keyring.to_json() + b"\n",
-        "proof.json": canonical(prove_inclusion(log.store, 0, log.sign_head(LOG_KEY, at(20)))) + b"\n",
-        "record.json": canonical(record),
-        "salt": salt.hex().encode(),
+        "record.json": records.make(record, salt, proof),
     }
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     monkeypatch.chdir(tmp_path)
     exec(compile(example, "ledger.md", "exec"), {})
     assert capsys.readouterr().out == f"data_use {at(10)} entry 0 of 1\n"
-    (tmp_path / "salt").write_text(bytes(32).hex())
+    (tmp_path / "record.json").write_bytes(records.make(record, bytes(32), proof))
     with pytest.raises(EntryMismatch):
         exec(compile(example, "ledger.md", "exec"), {})
 
