@@ -6,6 +6,8 @@ a row of an audited table cannot be committed without its audit row.
 
 from alembic import op
 
+from api.migrations import guards
+
 revision = "0001"
 down_revision = None
 
@@ -405,17 +407,8 @@ def upgrade() -> None:
     op.execute("INSERT INTO feed_head (one, seq) VALUES (true, 0)")
     op.execute(REFUSE_CHANGE)
     op.execute(REQUIRE_AUDIT)
-    for table in APPEND_ONLY:
-        op.execute(
-            f"CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
-            "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
-        )
-    for table, arguments in AUDITED.items():
-        quoted = ", ".join(f"'{argument}'" for argument in arguments)
-        op.execute(
-            f"CREATE CONSTRAINT TRIGGER audited AFTER INSERT OR UPDATE OR DELETE ON {table} "
-            f"DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION require_audit({quoted})"
-        )
+    guards.append_only(APPEND_ONLY)
+    guards.audited(AUDITED)
 
 
 def downgrade() -> None:

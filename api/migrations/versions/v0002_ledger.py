@@ -7,6 +7,8 @@ feed, a ticket, a release, a permit to score, a usage record) cannot be committe
 import sqlalchemy as sa
 from alembic import op
 
+from api.migrations import guards
+
 revision = "0002"
 down_revision = "0001"
 
@@ -164,19 +166,11 @@ def upgrade() -> None:
     for statement in TABLES:
         op.execute(statement)
     op.execute(REQUIRE_LEDGER)
+    guards.append_only(NAMES)
     for table in NAMES:
-        op.execute(
-            f"CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
-            "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
-        )
         # a session that poses as a replica would step over an ordinary trigger
         op.execute(f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER append_only")
-    for table, arguments in AUDITED.items():
-        quoted = ", ".join(f"'{argument}'" for argument in arguments)
-        op.execute(
-            f"CREATE CONSTRAINT TRIGGER audited AFTER INSERT OR UPDATE OR DELETE ON {table} "
-            f"DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION require_audit({quoted})"
-        )
+    guards.audited(AUDITED)
     op.execute("ALTER TABLE usage ADD COLUMN permit_id TEXT")
     op.execute("ALTER TABLE usage ADD COLUMN document TEXT NOT NULL")
     for table, trigger, events, condition, kind, columns in LEDGERED:

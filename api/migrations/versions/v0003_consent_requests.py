@@ -5,6 +5,7 @@ import json
 import sqlalchemy as sa
 from alembic import op
 
+from api.migrations import guards
 from consent.feed import START, link
 
 revision = "0003"
@@ -207,17 +208,8 @@ AUDITED = {
 def upgrade() -> None:
     for statement in TABLES:
         op.execute(statement)
-    for table in APPEND_ONLY:
-        op.execute(
-            f"CREATE TRIGGER append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
-            "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
-        )
-    for table, arguments in AUDITED.items():
-        quoted = ", ".join(f"'{argument}'" for argument in arguments)
-        op.execute(
-            f"CREATE CONSTRAINT TRIGGER audited AFTER INSERT OR UPDATE OR DELETE ON {table} "
-            f"DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION require_audit({quoted})"
-        )
+    guards.append_only(APPEND_ONLY)
+    guards.audited(AUDITED)
     op.execute(
         "CREATE INDEX consents_term ON consents (valid_until) WHERE state in ('active', 'paused')",
     )

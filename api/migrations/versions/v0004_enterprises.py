@@ -2,6 +2,8 @@
 
 from alembic import op
 
+from api.migrations import guards
+
 revision = "0004"
 down_revision = "0003"
 
@@ -115,11 +117,7 @@ AUDITED = {
 def upgrade() -> None:
     for statement in (*TABLES.values(), *INDEXES):
         op.execute(statement)
-    for table, (kind, key) in AUDITED.items():
-        op.execute(
-            f"CREATE CONSTRAINT TRIGGER audited AFTER INSERT OR UPDATE OR DELETE ON {table} "
-            f"DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION require_audit('{kind}', '{key}')"
-        )
+    guards.audited(AUDITED)
 
 
 def downgrade() -> None:
