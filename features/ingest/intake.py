@@ -156,21 +156,8 @@ class Intake:
         """`origins`: for each row the held row that it settles when accepted."""
         category = self.store.catalogue.category(delivery.category)
         seq = self.log.next()
-        entry = Entry(
-            kind=kind,
-            batch=f"{delivery.source}.{category.id}.{seq:08d}",
-            received_at=received.isoformat(),
-            submitter=delivery.submitter,
-            source=delivery.source,
-            category=category.id,
-            object=delivery.object,
-            method=delivery.method,
-            collected_at=(delivery.collected_at or received).isoformat(),
-            backfill=delivery.backfill,
-            file=raw.name,
-            sha256=raw.sha256,
-            catalogue=self.store.catalogue.version,
-        )
+        version = self.store.catalogue.version
+        entry = Entry.of(kind, seq, delivery, raw, received, version, backfill=delivery.backfill)
         table = checking.named(category, delivery, raw)
         if not len(table):
             counts = self._counts(category, raw, Checked({}, [], 0), None, np.zeros(0, bool), received)

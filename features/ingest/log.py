@@ -12,6 +12,7 @@ in force as soon as the manifest names its batch. So a killed writer leaves eith
 
 from __future__ import annotations
 
+import datetime as dt
 import fcntl
 import hashlib
 import json
@@ -25,6 +26,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet
 
+from features.ingest.delivery import Delivery
+from features.ingest.reading import Raw
 from features.ingest.refused import IngestRefused
 from features.store import manifest
 from features.store.engine import connect, parquet
@@ -76,6 +79,27 @@ class Entry:
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+
+    @classmethod
+    def of(
+        cls, kind: str, number: int, delivery: Delivery, raw: Raw, received: dt.datetime, catalogue: str, **more: Any
+    ) -> Entry:
+        """The entry of what was delivered: R37's items from the delivery; `number` is the log's next."""
+        return cls(
+            kind=kind,
+            batch=f"{delivery.source}.{delivery.category}.{number:08d}",
+            received_at=received.isoformat(),
+            submitter=delivery.submitter,
+            source=delivery.source,
+            category=delivery.category,
+            object=delivery.object,
+            method=delivery.method,
+            collected_at=(delivery.collected_at or received).isoformat(),
+            file=raw.name,
+            sha256=raw.sha256,
+            catalogue=catalogue,
+            **more,
+        )
 
 
 class Log:

@@ -111,19 +111,13 @@ def reconcile(
     log = Log(store.root)
     with log.alone():
         lines = _compare(store, delivery.source, category, statement, received.date())
-        entry = Entry(
-            kind="reconciliation",
-            batch=f"{delivery.source}.{category.id}.{log.next():08d}",
-            received_at=received.isoformat(),
-            submitter=delivery.submitter,
-            source=delivery.source,
-            category=category.id,
-            object=delivery.object,
-            method=delivery.method,
-            collected_at=(delivery.collected_at or received).isoformat(),
-            file=raw.name,
-            sha256=raw.sha256,
-            catalogue=store.catalogue.version,
+        entry = Entry.of(
+            "reconciliation",
+            log.next(),
+            delivery,
+            raw,
+            received,
+            store.catalogue.version,
             counts={"lines": len(lines), "agree": sum(line.agrees for line in lines)},
             details={"statement": statement, "lines": [line.to_json() for line in lines]},
         )
