@@ -19,6 +19,7 @@ from features.contract import read_contract
 from features.faults import DataRefused, Fault, listing
 from features.parts import write_part
 from features.reading import Reading, read_table
+from features.twin import TwinRefused, write_twin
 from features.validation import compare, examine
 
 app = typer.Typer(
@@ -91,6 +92,27 @@ def part(
         _refuse(list(refused.faults))
         raise typer.Exit(1) from None
     typer.echo(f"{side} → {table}")
+
+
+@app.command()
+def twin(
+    folder: Folder,
+    out: Annotated[Path, typer.Argument(help="Folder to write. 输出文件夹。")],
+    rows: Annotated[int, typer.Option(min=100, max=5000, help="Rows of each table. 每张表行数。")] = 1000,
+    seed: Annotated[int, typer.Option(help="Random seed. 随机种子。")] = simulator.SEED,
+) -> None:
+    """Write a mock twin: same columns, ranges and codes, no real row. 生成模拟件：同结构，无真实行。"""
+    try:
+        write_twin(folder, out, rows, seed)
+    except DataRefused as refused:
+        _refuse(list(refused.faults))
+        raise typer.Exit(1) from None
+    except TwinRefused as refused:
+        console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+        console.print(f"{refused.code}: {refused.message_zh}")
+        console.print(f"{refused.code}: {refused.message}")
+        raise typer.Exit(1) from None
+    typer.echo(f"mock twin 模拟件 → {out}")
 
 
 @app.command()

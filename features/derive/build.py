@@ -23,8 +23,8 @@ from features.store import clustered
 from features.store.engine import MEMORY, THREADS, connect
 from features.store.manifest import Snapshot
 
-#: Enterprises up to which their rows are fetched one enterprise at a time; beyond, reading everything is faster.
-FEW = 50_000
+#: Rows up to which they are fetched enterprise by enterprise, about 300 MB; beyond, everything is read.
+FEW = 2_000_000
 
 
 def build(
@@ -57,7 +57,7 @@ def fetch(db: duckdb.DuckDBPyConnection, snapshot: Snapshot, category: Category,
     """Puts the rows of the enterprises in the table `only` at hand, if they are few and there is a copy to ask."""
     copy = clustered.find(snapshot, category.id)
     names = [one for (one,) in db.execute(f"SELECT DISTINCT uscc FROM {only} LIMIT {FEW + 1}").fetchall()]
-    if copy is None or len(names) > FEW:
+    if copy is None or len(names) > FEW or sum(part.count(names) for part in copy.parts.values()) > FEW:
         return None
     for name, part in copy.parts.items():
         db.register(f"fetched_{name}", part.fetch(names))

@@ -23,6 +23,7 @@ from features.derive.expression import ExpressionRefused
 from features.derive.lineage import Lineage, explain
 from features.derive.serving import ServingView, ViewRefused
 from features.ingest import cli as ingest
+from features.quality import cli as quality
 from features.store import EventStore, StoreRefused
 
 app = typer.Typer(
@@ -31,6 +32,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(ingest.app, name="ingest")
+app.add_typer(quality.app, name="quality")
 
 StoreFolder = Annotated[Path, typer.Option("--store", help="Folder of the event store. 事件库文件夹。")]
 ViewFolder = Annotated[Path, typer.Option("--view", help="Folder of the serving view. 服务视图文件夹。")]
@@ -91,6 +93,18 @@ def upkeep(store: StoreFolder) -> None:
             opened.compact(category.id)
             opened.cluster(category.id)
     typer.echo(f"done 已完成: {store}")
+
+
+@app.command()
+def expire(store: StoreFolder, as_of: AsOf) -> None:
+    """Delete records whose time of retention is over; run it when nobody reads. 删除保存期满的记录（停读时执行）。"""
+    with _told():
+        opened = _store(store)
+        for category in opened.catalogue:
+            count = opened.expire(category.id, as_of.date())
+            if count:
+                typer.echo(f"{category.id}: {count}")
+    typer.echo(f"done 已完成: {store} ({as_of:%Y-%m-%d})")
 
 
 @app.command()

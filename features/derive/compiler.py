@@ -14,9 +14,10 @@ import calendar
 import datetime as dt
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 
 from features.catalogue.model import Catalogue, Category, Feature
-from features.derive.expression import Expression, compile_feature
+from features.derive.expression import Expression, compile_feature, read_ahead
 from features.derive.view import Moment, Spine, known
 from features.store.manifest import Snapshot
 
@@ -41,7 +42,7 @@ class Plan:
     category: Category
     features: tuple[Feature, ...]
 
-    @property
+    @cached_property
     def expressions(self) -> dict[str, Expression]:
         """Raises ExpressionRefused."""
         return {feature.name: compile_feature(self.category, feature) for feature in self.features}
@@ -85,6 +86,7 @@ def plans(catalogue: Catalogue, names: Collection[str] | None = None) -> list[Pl
     """The plans for these features, or for all; one per category. Raises UnknownName."""
     wanted = catalogue.features if names is None else [catalogue.feature(name) for name in names]
     chosen = {feature.name for feature in wanted}
+    read_ahead(wanted)
     made = [
         Plan(category, tuple(feature for feature in category.features if feature.name in chosen))
         for category in catalogue

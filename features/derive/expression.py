@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -74,7 +74,7 @@ def bearing(category: Category, feature: Feature) -> str:
 
 @cache
 def _compile(name: str, sql: str, items: tuple[str, ...], dates: tuple[str, ...]) -> Expression:
-    tree = _parse(name, sql)
+    tree = _parsed(name, sql)
     windows: set[int] = set()
     live: set[str] = set()
     ahead: set[tuple[str, int]] = set()
@@ -97,8 +97,9 @@ def _compile(name: str, sql: str, items: tuple[str, ...], dates: tuple[str, ...]
                 ahead.add((_date_argument(name, node, dates), _days(name, node)))
     if not _aggregates(tree):
         raise ExpressionRefused(name, "it aggregates nothing", "没有聚合函数")
+    plain = _plain(tree)
     return Expression(
-        sql=_text(_plain(tree)),
+        sql=_read[sql][2] if plain is tree and sql in _read else _text(plain),
         windows=frozenset(windows),
         live=frozenset(live),
         ahead=frozenset(ahead),
@@ -151,6 +152,8 @@ def _days(name: str, node: dict[str, Any]) -> int:
 
 def _plain(tree: dict[str, Any]) -> dict[str, Any]:
     """The tree with the helpers replaced by what they stand for."""
+    if not any(node.get("function_name") in {"latest", *_HELPERS} for node in _nodes(tree)):
+        return tree
     tree = copy.deepcopy(tree)
     for holder, key in list(_places({"root": tree})):
         node = holder[key]
@@ -197,26 +200,57 @@ def _parse(name: str, sql: str) -> dict[str, Any]:
     return copy.deepcopy(_parsed(name, sql))
 
 
+def read_ahead(features: Iterable[Feature]) -> None:
+    """Has the parser read all these expressions in two questions instead of three for each; only saves time."""
+    texts = [feature.sql for feature in features if feature.sql not in _read]
+    serialised = _ask_all("SELECT json_serialize_sql(one)", [f"SELECT {text}" for text in texts])
+    frames = [_framed(node) if (node := _first(answer)) else answer for answer in serialised]
+    written = _ask_all("SELECT json_deserialize_sql(one)", [*serialised, *frames]) if _sound(serialised) else []
+    for place, text in enumerate(texts if written else ()):
+        whole, part = written[place], written[len(texts) + place]
+        _read[text] = serialised[place], whole, part.removeprefix("SELECT ")
+
+
+def _sound(serialised: Iterable[str]) -> bool:
+    return all(_first(answer) for answer in serialised)
+
+
+def _first(serialised: str) -> dict[str, Any] | None:
+    """The first expression of a statement, if it is one that selects."""
+    answer = json.loads(serialised)
+    if answer["error"]:
+        return None
+    node: dict[str, Any] = answer["statements"][0]["node"].get("select_list", [{}])[0]
+    return node if "class" in node else None
+
+
 @cache
 def _parsed(name: str, sql: str) -> dict[str, Any]:
-    serialised = _ask("SELECT json_serialize_sql(?)", f"SELECT {sql}")
+    known = _read.get(sql)
+    serialised = known[0] if known else _ask("SELECT json_serialize_sql(?)", f"SELECT {sql}")
     answer = json.loads(serialised)
     if answer["error"]:
         raise ExpressionRefused(name, answer["error_message"], "语法错误")
-    select = answer["statements"][0]["node"]
-    node: dict[str, Any] = select.get("select_list", [{}])[0]
+    node = _first(serialised)
     # anything beside the one expression (FROM, GROUP BY, HAVING, UNION, a second column) would show in the text
-    whole = _ask("SELECT json_deserialize_sql(?)", serialised)
-    if len(answer["statements"]) != 1 or "class" not in node or node["alias"] or whole != f"SELECT {_text(node)}":
+    whole = known[1] if known else _ask("SELECT json_deserialize_sql(?)", serialised)
+    if len(answer["statements"]) != 1 or node is None or node["alias"]:
+        raise ExpressionRefused(name, "it must be one expression and no query", "必须是单个表达式，不能是查询")
+    if whole != f"SELECT {known[2] if known else _text(node)}":
         raise ExpressionRefused(name, "it must be one expression and no query", "必须是单个表达式，不能是查询")
     return node
 
 
 def _text(tree: dict[str, Any]) -> str:
     """A tree as SQL again."""
+    return _ask("SELECT json_deserialize_sql(?)", _framed(tree)).removeprefix("SELECT ")
+
+
+def _framed(tree: dict[str, Any]) -> str:
+    """A statement of this one expression."""
     frame = json.loads(_frame())
     frame["statements"][0]["node"]["select_list"] = [tree]
-    return _ask("SELECT json_deserialize_sql(?)", json.dumps(frame)).removeprefix("SELECT ")
+    return json.dumps(frame)
 
 
 @cache
@@ -229,6 +263,17 @@ def _ask(sql: str, argument: str) -> str:
     row = _database().cursor().execute(sql, [argument]).fetchone()
     assert row is not None
     return str(row[0])
+
+
+def _ask_all(sql: str, arguments: list[str]) -> list[str]:
+    """The same question about each of many texts, in their order."""
+    numbered = "SELECT unnest(?::VARCHAR[]) AS one, unnest(range(len(?::VARCHAR[]))) AS place"
+    rows = _database().cursor().execute(f"{sql} FROM ({numbered}) ORDER BY place", [arguments, arguments]).fetchall()
+    return [str(answer) for (answer,) in rows]
+
+
+#: Expression → its tree as JSON, the statement it was read from, and its own text; filled by `read_ahead`.
+_read: dict[str, tuple[str, str, str]] = {}
 
 
 @cache

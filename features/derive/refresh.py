@@ -29,8 +29,8 @@ def learned(snapshot: Snapshot, plan: Plan, seq: int, first: dt.date, last: dt.d
     """A query for the enterprises of which something became visible: written since `seq`, or known since `first`."""
     begin, end = _after(first), _after(last)
     files = snapshot.of(plan.category.id)
-    fresh = [one for one in files if one.seq > seq]
-    waiting = [one for one in files if one.seq <= seq and one.knows(begin, end)]
+    fresh = [one for one in files if one.told > seq]
+    waiting = [one for one in files if one.told <= seq and one.knows(begin, end)]
     queries = []
     if fresh:
         # a commit holds every version of the records that it amends, so both enterprises of a moved record
@@ -52,23 +52,25 @@ def _moved(db: duckdb.DuckDBPyConnection, snapshot: Snapshot, plan: Plan, first:
         return ""
     category = plan.category.id
     copy = clustered.find(snapshot, category)
-    queries = []
     clocks = plan.clocks(first, last)
+    queries = []
+    near: list[str] = []
     for column in sorted({clock.column for clock in clocks}):
         mine = [clock for clock in clocks if clock.column == column]
         files = [one for one in snapshot.of(category) if column in one.columns]
-        if column == "event_date":
-            files = [one for one in files if any(one.happened(clock.first, clock.last) for clock in mine)]
-        elif copy:
+        if copy:
             files = [one for one in files if one.path not in copy.covers]
             ranges = [(clock.first, clock.last) for clock in mine]
-            for name, part in copy.parts.items():
-                table = f"moved_{column}_{name}"
-                db.register(table, pa.table({"uscc": part.dated(column, ranges)}))
-                queries.append(f"SELECT uscc FROM {table}")
+            for part in copy.parts.values():
+                near += part.dated(column, ranges)
+        if column == "event_date":
+            files = [one for one in files if any(one.happened(clock.first, clock.last) for clock in mine)]
         if files:
             condition = " OR ".join(clock.sql for clock in mine)
             queries.append(f"SELECT uscc FROM {snapshot.table(files)} WHERE {condition}")
+    if near:
+        db.register("near", pa.table({"uscc": pa.array(near, pa.string())}))
+        queries.append("SELECT uscc FROM near")
     return " UNION ".join(queries)
 
 

@@ -33,8 +33,10 @@ from features.store.manifest import Snapshot
 from features.store.store import EventStore
 
 _POINTER = "current.json"
-#: Refreshes after which a category's files are merged into one.
+#: Files of a category beyond which those of the refreshes are merged.
 _MERGE_AFTER = 30
+#: They are merged with the whole one too once their rows are this share of its own: no ordinary day pays for that.
+_MERGE_WHOLE = 0.5
 
 Value = float | str | None
 
@@ -70,9 +72,7 @@ class ServingView:
         files = {}
         with TemporaryDirectory(dir=self.folder) as spill, self._connect(spill) as db:
             for plan in self._plans:
-                state = plan.state(snapshot, Moment(as_of))
-                rows = f"SELECT uscc, {plan.values(None)} FROM ({state}) ORDER BY uscc"
-                files[plan.category.id] = [self._write(db, rows)]
+                files[plan.category.id], _ = self._whole(db, plan, snapshot, as_of)
         self._publish(as_of, snapshot, files)
 
     def refresh(self, as_of: dt.date) -> dict[str, int]:
@@ -95,18 +95,40 @@ class ServingView:
         with TemporaryDirectory(dir=self.folder) as spill, self._connect(spill) as db:
             for plan in self._plans:
                 name = plan.category.id
+                if snapshot.expired.get(name, 0) > pointer["seq"]:
+                    # nothing says any more of whom the dropped records were
+                    files[name], counts[name] = self._whole(db, plan, snapshot, as_of)
+                    continue
                 query = touched(db, snapshot, plan, pointer["seq"], first, as_of)
                 counts[name] = _count(db, query) if query else 0
                 if counts[name]:
                     at = Moment(as_of, "touched", fetch(db, snapshot, plan.category, "touched"))
                     state = plan.state(snapshot, at)
                     source = f"touched LEFT JOIN ({state}) USING (uscc)"
-                    rows = f"SELECT uscc, {plan.values(None)} FROM {source} ORDER BY uscc"
-                    files[name].append(self._write(db, rows))
+                    # planned once here; a reader plans a query for every question about it
+                    db.execute(f"CREATE OR REPLACE TEMP TABLE anew AS SELECT uscc, {plan.values(None)} FROM {source}")
+                    files[name].append(self._write(db, "SELECT * FROM anew ORDER BY uscc"))
                 if len(files[name]) > _MERGE_AFTER:
-                    files[name] = [self._merge(db, files[name])]
+                    whole, *later = files[name]
+                    if sum(map(self._count, later)) >= _MERGE_WHOLE * self._count(whole):
+                        files[name] = [self._merge(db, files[name])]
+                    else:
+                        files[name] = [whole, self._merge(db, later)]
         self._publish(as_of, snapshot, files)
         return counts
+
+    def _whole(
+        self, db: duckdb.DuckDBPyConnection, plan: Plan, snapshot: Snapshot, as_of: dt.date
+    ) -> tuple[list[str], int]:
+        """The file of every enterprise with records, and how many these are."""
+        name = self._write(
+            db, f"SELECT uscc, {plan.values(None)} FROM ({plan.state(snapshot, Moment(as_of))}) ORDER BY uscc"
+        )
+        return [name], self._count(name)
+
+    def _count(self, name: str) -> int:
+        """Rows of one of the view's files."""
+        return sum(batch.num_rows for batch in _Sorted.open(self.folder / name).batches)
 
     def _connect(self, spill: str) -> duckdb.DuckDBPyConnection:
         return connect(threads=self._threads, memory=self._memory, spill=Path(spill))
@@ -272,6 +294,6 @@ class _Open:
 
 def _count(db: duckdb.DuckDBPyConnection, query: str) -> int:
     """Keeps the answer to `query` as the table `touched`, and counts it."""
-    db.execute(f"CREATE OR REPLACE TEMP TABLE touched AS {query}")
+    db.execute(f"CREATE OR REPLACE TEMP TABLE touched AS SELECT DISTINCT uscc FROM ({query})")
     [(count,)] = db.execute("SELECT count(*) FROM touched").fetchall()
     return int(count)

@@ -35,7 +35,7 @@ from features.store.store import Receipt
 
 FORMAT = "creditlab.ingest/1"
 #: What an entry is about.
-KINDS = ("collection", "correction", "release", "confirmation", "rejection", "reconciliation", "crosscheck")
+KINDS = ("collection", "correction", "release", "confirmation", "rejection", "reconciliation", "crosscheck", "ticket")
 _FIRST = "0" * 64
 
 

@@ -9,72 +9,84 @@ that the store does not say, and is passed over when the files it was made from 
 
 from __future__ import annotations
 
-import bisect
 import datetime as dt
 import json
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from features.store import manifest
 from features.store.manifest import Snapshot
 
-_BATCH = 65_536
+_EPOCH = dt.date(1970, 1, 1)
+#: Rows in a batch of a copy: few batches, since each that is asked for rows costs about the same.
+_BATCH = 1 << 19
+#: Told in `current.json`; a copy of another form is passed over and made anew by upkeep.
+_FORM = 2
 #: Columns that the view of a date never reads from a record of one version.
 _LEFT_OUT = "batch, op, revision"
 
 
 @dataclass(frozen=True)
 class Part:
-    """Rows side by side by `owner`, in batches of `_BATCH`, and an index of where each owner's rows begin."""
+    """Rows side by side by `owner`, in batches of `_BATCH`, and where to find an owner or a day among them.
 
-    rows: Path
-    index: Path
+    `stem`: path of the files without their endings. `dates`: the date columns of which a day can be looked up.
+    """
+
+    stem: Path
+    dates: frozenset[str]
 
     def fetch(self, owners: Iterable[str]) -> pa.Table:
-        """All rows of these owners."""
-        names, ends = self._ends()
-        wanted = [np.empty(0, np.int64)]
-        for one in sorted(set(owners)):
-            at = bisect.bisect_left(range(len(names)), one, key=lambda place: names[place].as_py())
-            if at < len(names) and names[at].as_py() == one:
-                wanted.append(np.arange(ends[at - 1] if at else 0, ends[at]))
-        rows = np.concatenate(wanted)
-        reader = pa.ipc.open_file(pa.memory_map(str(self.rows)))
+        """All rows of these owners, and no others but of a name that differs in NUL bytes at its end."""
+        rows = _spread(*self._ranges(owners))
+        reader = pa.ipc.open_file(pa.memory_map(str(_rows(self.stem))))
         batches = []
         for number in np.unique(rows // _BATCH):
-            inside = rows[rows // _BATCH == number] - number * _BATCH
-            batches.append(reader.get_batch(int(number)).take(pa.array(inside)))
+            low, high = np.searchsorted(rows, (number * _BATCH, (number + 1) * _BATCH))
+            batches.append(reader.get_batch(int(number)).take(pa.array(rows[low:high] - number * _BATCH)))
         return pa.Table.from_batches(batches, reader.schema)
 
-    def dated(self, column: str, ranges: Sequence[tuple[dt.date, dt.date]]) -> pa.Array:
+    def dated(self, column: str, ranges: Iterable[tuple[dt.date, dt.date]]) -> list[str]:
         """The owners of rows whose date `column` lies in one of the ranges (first, last]."""
-        names, ends = self._ends()
-        reader = pa.ipc.open_file(pa.memory_map(str(self.rows)))
-        epoch = dt.date(1970, 1, 1)
-        found = [np.empty(0, np.int64)]
-        if column in reader.schema.names:
-            for number in range(reader.num_record_batches):
-                days = reader.get_batch(number).column(column)
-                # null dates stand for the first day of the calendar, which no range holds
-                values = days.cast(pa.int32()).fill_null(-(2**31)).to_numpy()
-                inside = np.zeros(len(values), bool)
-                for first, last in ranges:
-                    inside |= (values > (first - epoch).days) & (values <= (last - epoch).days)
-                found.append(np.flatnonzero(inside) + number * _BATCH)
-        owners = np.unique(np.searchsorted(ends, np.concatenate(found), side="right"))
-        return names.take(pa.array(owners))
+        if column not in self.dates:
+            return []
+        days, owners = np.load(_days(self.stem, column), mmap_mode="r")
+        found = [np.empty(0, np.int32)]
+        for first, last in ranges:
+            low, high = np.searchsorted(days, ((first - _EPOCH).days, (last - _EPOCH).days), "right")
+            found.append(owners[low:high])
+        return [name.decode() for name in self._owners[np.unique(np.concatenate(found))].tolist()]
 
-    def _ends(self) -> tuple[pa.StringArray, np.ndarray]:
-        index = pa.ipc.open_file(pa.memory_map(str(self.index))).read_all().combine_chunks()
-        if not len(index):
-            return pa.array([], pa.string()), np.empty(0, np.int64)
-        return index.column("owner").chunk(0), np.cumsum(index.column("rows").to_numpy())
+    def count(self, owners: Iterable[str]) -> int:
+        """How many rows `fetch` finds."""
+        first, last = self._ranges(owners)
+        return int((last - first).sum())
+
+    def _ranges(self, owners: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Where the rows of each owner begin and end."""
+        names = self._owners
+        coded = [owner.encode() for owner in set(owners)]
+        wanted = np.sort(np.array([one for one in coded if len(one) <= names.itemsize], names.dtype))
+        # `_ends[n]`: where the rows of owner n begin, and those of the one before end
+        bounds = (np.searchsorted(names, wanted, side) for side in ("left", "right"))
+        first, last = (self._ends[places] for places in bounds)
+        return first, last
+
+    @cached_property
+    def _owners(self) -> np.ndarray:
+        return np.load(_names(self.stem), mmap_mode="r")
+
+    @cached_property
+    def _ends(self) -> np.ndarray:
+        return np.load(_bounds(self.stem), mmap_mode="r")
 
 
 @dataclass(frozen=True)
@@ -94,23 +106,27 @@ def make(db: duckdb.DuckDBPyConnection, snapshot: Snapshot, category: str) -> No
     folder = snapshot.root / "clustered" / category
     folder.mkdir(parents=True, exist_ok=True)
     token = secrets.token_hex(8)
-    made = []
+    made = {}
     for name, rows in (("base", _single), ("amended", _several)):
         files = snapshot.of(category, name)
         if files:
-            made.append(name)
             db.execute(f"CREATE OR REPLACE TEMP VIEW part AS {rows(snapshot.table(files))}")
-            part = _part(folder, token, name)
-            _write(db.sql("SELECT * EXCLUDE (owner) FROM part ORDER BY owner"), part.rows)
-            _write(db.sql("SELECT owner, count(*) AS rows FROM part GROUP BY owner ORDER BY owner"), part.index)
+            made[name] = _make(db, folder / f"{token}.{name}")
     covers = [one.path for one in snapshot.of(category)]
     draft = folder / f".{token}.json"
-    draft.write_text(json.dumps({"token": token, "parts": made, "covers": covers}), encoding="utf-8")
+    draft.write_text(json.dumps({"form": _FORM, "token": token, "parts": made, "covers": covers}), encoding="utf-8")
     draft.replace(folder / "current.json")
     manifest.settle(folder)
-    for old in folder.glob("*.arrow"):
+    for old in _files(folder):
         if not old.name.startswith(token):
             old.unlink()  # who has it mapped keeps it
+
+
+def remove(snapshot: Snapshot, category: str) -> None:
+    """Takes the copy of a category off the disk."""
+    folder = snapshot.root / "clustered" / category
+    for path in (folder / "current.json", *_files(folder)):
+        path.unlink(missing_ok=True)
 
 
 def find(snapshot: Snapshot, category: str) -> Clustered | None:
@@ -120,10 +136,15 @@ def find(snapshot: Snapshot, category: str) -> Clustered | None:
         pointer = json.loads((folder / "current.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
+    if pointer.get("form") != _FORM:
+        return None
     covers = frozenset(pointer["covers"])
     if not covers <= {one.path for one in snapshot.of(category)}:
         return None
-    return Clustered(covers, {name: _part(folder, pointer["token"], name) for name in pointer["parts"]})
+    parts = {
+        name: Part(folder / f"{pointer['token']}.{name}", frozenset(dates)) for name, dates in pointer["parts"].items()
+    }
+    return Clustered(covers, parts)
 
 
 def _single(events: str) -> str:
@@ -135,8 +156,67 @@ def _several(events: str) -> str:
     return f"SELECT DISTINCT e.*, o.owner FROM {events} e JOIN ({owners}) o USING (source, record_id)"
 
 
-def _part(folder: Path, token: str, name: str) -> Part:
-    return Part(folder / f"{token}.{name}.arrow", folder / f"{token}.{name}-index.arrow")
+def _make(db: duckdb.DuckDBPyConnection, stem: Path) -> list[str]:
+    """Writes the files of a part from the view `part`; returns its date columns."""
+    _write(db.sql("SELECT * EXCLUDE (owner) FROM part ORDER BY owner"), _rows(stem))
+    counted = db.sql("SELECT owner, count(*) AS rows FROM part GROUP BY owner ORDER BY owner").to_arrow_table()
+    counted = counted.combine_chunks()
+    names, counts = counted.column("owner").chunk(0), counted.column("rows").to_numpy()
+    width = pc.max(pc.binary_length(names)).as_py()
+    padded = pc.ascii_rpad(names, width, padding="\0")  # counts bytes, not letters
+    np.save(_names(stem), np.frombuffer(padded.buffers()[2], f"S{width}", len(names)))
+    np.save(_bounds(stem), np.concatenate(([0], np.cumsum(counts))).astype(np.int64))
+    reader = pa.ipc.open_file(pa.memory_map(str(_rows(stem))))
+    dates = [one.name for one in reader.schema if pa.types.is_date(one.type)]
+    for column in dates:
+        _index(reader, column, counts, _days(stem, column))
+    return dates
+
+
+def _index(reader: pa.RecordBatchFileReader, column: str, counts: np.ndarray, path: Path) -> None:
+    """A file of the days of a column, in their order, and the number of an owner of each; a pair is there once."""
+    owners = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    values = [reader.get_batch(number).column(column) for number in range(reader.num_record_batches)]
+    given = np.concatenate([one.is_valid().to_numpy(zero_copy_only=False) for one in values])
+    days = np.concatenate([one.cast(pa.int32()).fill_null(0).to_numpy() for one in values])[given]
+    owners = owners[given]
+    if len(days):
+        first, last = days.min(), days.max()
+        # of 16 bits numpy sorts by counting, in a fraction of the time
+        near = (days - first).astype(np.uint16) if int(last) - int(first) < 1 << 16 else days
+        order = np.argsort(near, kind="stable")
+        days, owners = days[order], owners[order]
+        new = np.ones(len(days), bool)
+        new[1:] = (days[1:] != days[:-1]) | (owners[1:] != owners[:-1])
+        days, owners = days[new], owners[new]
+    np.save(path, np.stack((days, owners)))
+
+
+def _spread(first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """All the numbers of the ranges [first, last), in their order."""
+    lengths = last - first
+    before = np.cumsum(lengths) - lengths
+    return np.repeat(first - before, lengths) + np.arange(lengths.sum())
+
+
+def _rows(stem: Path) -> Path:
+    return stem.with_name(f"{stem.name}.arrow")
+
+
+def _names(stem: Path) -> Path:
+    return stem.with_name(f"{stem.name}.owners.npy")
+
+
+def _bounds(stem: Path) -> Path:
+    return stem.with_name(f"{stem.name}.ends.npy")
+
+
+def _days(stem: Path, column: str) -> Path:
+    return stem.with_name(f"{stem.name}.{column}.days.npy")
+
+
+def _files(folder: Path) -> list[Path]:
+    return [*folder.glob("*.arrow"), *folder.glob("*.npy")]
 
 
 def _write(rows: duckdb.DuckDBPyRelation, path: Path) -> None:

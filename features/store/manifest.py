@@ -8,15 +8,16 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
-from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from features.store.engine import parquet
 from features.store.schema import StoreRefused
 
-FORMAT = "creditlab.events/1"
+FORMAT = "creditlab.events/2"
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class File:
     """One Parquet file. `kind`: `base` holds records of one single version, `amended` every version of the others.
 
     `path` is relative to the store. `known` and `event` are the first and last `known_at` and `event_date` in it;
-    `seq` the commit that added it.
+    `seq` the commit that added it. `news`: of a file merged from others, the last commit whose events it holds.
     """
 
     category: str
@@ -37,6 +38,12 @@ class File:
     event: tuple[str, str]
     columns: tuple[str, ...]
     seq: int = 0
+    news: int | None = None
+
+    @property
+    def told(self) -> int:
+        """The last commit that made something known that the file holds; merging files makes nothing known."""
+        return self.seq if self.news is None else self.news
 
     def knows(self, first: dt.datetime, last: dt.datetime) -> bool:
         """Whether an event of the file can have become known in [first, last)."""
@@ -49,24 +56,33 @@ class File:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The files that count after commit `seq`."""
+    """The files that count after commit `seq`. `expired`: category → the last commit that dropped expired records."""
 
     root: Path
     seq: int
     files: tuple[File, ...]
+    expired: Mapping[str, int] = field(default_factory=dict)
 
     def of(self, category: str, kind: str | None = None) -> list[File]:
-        return [one for one in self.files if one.category == category and kind in (None, one.kind)]
+        return [one for one in self._by_category.get(category, ()) if kind in (None, one.kind)]
 
     def table(self, files: Collection[File]) -> str:
         """The SQL table function that reads these files as one table."""
         paths = [self.root / one.path for one in files]
         return parquet(paths, union=len({one.columns for one in files}) > 1)
 
+    @cached_property
+    def _by_category(self) -> dict[str, list[File]]:
+        found: dict[str, list[File]] = {}
+        for one in self.files:
+            found.setdefault(one.category, []).append(one)
+        return found
+
 
 def read(root: Path) -> Snapshot:
     """The snapshot after the last commit. Raises StoreRefused on a gap or a strange format."""
     files: dict[str, File] = {}
+    expired: dict[str, int] = {}
     seq = 0
     for path in sorted((root / "manifest").glob("[0-9]*.json")):
         commit = json.loads(path.read_text(encoding="utf-8"))
@@ -81,7 +97,8 @@ def read(root: Path) -> Snapshot:
             files.pop(gone)
         for entry in commit["add"]:
             files[entry["path"]] = _file(entry, seq)
-    return Snapshot(root, seq, tuple(files.values()))
+        expired |= dict.fromkeys(commit.get("expired", ()), seq)
+    return Snapshot(root, seq, tuple(files.values()), expired)
 
 
 def latest(root: Path) -> int:
@@ -89,8 +106,18 @@ def latest(root: Path) -> int:
     return max((int(path.stem) for path in (root / "manifest").glob("[0-9]*.json")), default=0)
 
 
-def append(before: Snapshot, batch: str | None, catalogue: str, add: list[File], remove: list[str]) -> Snapshot:
-    """Adds one commit after `before`: from this moment its files count. Raises FileExistsError if another was first."""
+def append(
+    before: Snapshot,
+    batch: str | None,
+    catalogue: str,
+    add: list[File],
+    remove: list[str],
+    expired: tuple[str, ...] = (),
+) -> Snapshot:
+    """Adds one commit after `before`: from this moment its files count. Raises FileExistsError if another was first.
+
+    `expired`: categories of which it drops records for good.
+    """
     folder = before.root / "manifest"
     seq = before.seq + 1
     commit = {
@@ -100,6 +127,7 @@ def append(before: Snapshot, batch: str | None, catalogue: str, add: list[File],
         "catalogue": catalogue,
         "add": [{key: value for key, value in asdict(one).items() if key != "seq"} for one in add],
         "remove": remove,
+        **({"expired": list(expired)} if expired else {}),
     }
     text = json.dumps(commit, ensure_ascii=False, indent=1) + "\n"
     draft = folder / f".{seq:010d}.draft"
@@ -112,7 +140,7 @@ def append(before: Snapshot, batch: str | None, catalogue: str, add: list[File],
     settle(folder)
     kept = [one for one in before.files if one.path not in set(remove)]
     added = [_file(entry, seq) for entry in commit["add"]]
-    return Snapshot(before.root, seq, (*kept, *added))
+    return Snapshot(before.root, seq, (*kept, *added), {**before.expired, **dict.fromkeys(expired, seq)})
 
 
 def settle(folder: Path) -> None:

@@ -86,7 +86,7 @@ def conform(category: Category, table: pa.Table, defaults: Mapping[str, Any]) ->
                 ) from None
         else:
             default = {"op": "assert", "revision": "", **defaults}.get(name)
-            made.append(pa.chunked_array([pa.array([default] * len(table), kind)]))
+            made.append(pa.chunked_array([pa.repeat(pa.scalar(default, kind), len(table))]))
     conformed = pa.table(dict(zip(wanted, made, strict=True)))
     _check(category, conformed)
     return conformed
@@ -110,6 +110,10 @@ def _check(category: Category, table: pa.Table) -> None:
                 f"column `{name}` is empty in {empty} row(s); fill it in",
                 f"列 `{name}` 有 {empty} 行为空，请补充",
             )
+    if pc.any(pc.match_substring(table.column("uscc"), "\0")).as_py():
+        raise _refused(
+            "store_code_nul", category, "column `uscc` has a NUL byte; correct it", "列 `uscc` 含有 NUL 字节，请改正"
+        )
     op = table.column("op")
     strange = pc.sum(pc.invert(pc.is_in(op, value_set=pa.array(OPS)))).as_py() or 0
     if strange:

@@ -17,7 +17,7 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,8 +25,9 @@ import duckdb
 import pyarrow as pa
 
 from features.catalogue.model import Catalogue, Category
-from features.store import clustered, manifest, schema
+from features.store import clustered, manifest, retention, schema
 from features.store.engine import connect, literal
+from features.store.fingerprint import fingerprints
 from features.store.manifest import File, Snapshot
 from features.store.schema import StoreRefused
 
@@ -111,7 +112,8 @@ class EventStore:
                         if kind == "base" and amended:
                             rows += f" ANTI JOIN {before.table(amended)} a USING ({_KEY})"
                         db.execute(f"CREATE TEMP TABLE merged AS {rows}")
-                        added += self._store(db, wanted, kind, "merged")
+                        news = max(one.told for one in merged)
+                        added += [replace(one, news=news) for one in self._store(db, wanted, kind, "merged")]
                     removed += [one.path for one in merged]
             return manifest.append(before, None, self.catalogue.version, added, removed) if removed else before
 
@@ -120,6 +122,40 @@ class EventStore:
         self.catalogue.category(category)
         with self._alone(), TemporaryDirectory(dir=self.root) as spill, connect(spill=Path(spill)) as db:
             clustered.make(db, self.snapshot(), category)
+
+    def expire(self, category: str, today: dt.date) -> int:
+        """Drops the records whose time of retention is over (see `retention`), for good; returns how many.
+
+        Their files and the copy by enterprise leave the disk, so this is for a time when nobody reads.
+        """
+        wanted = self.catalogue.category(category)
+        with self._alone():
+            before = self.snapshot()
+            files = before.of(category)
+            query = retention.expired(before, wanted, today)
+            if not query:
+                return 0
+            with connect() as db:
+                db.execute(f"CREATE TEMP TABLE over AS {query}")
+                gone = _count(db, "over")
+                if not gone:
+                    return 0
+                added: list[File] = []
+                removed: list[str] = []
+                for one in files:
+                    rows = before.table([one])
+                    db.execute(
+                        f"CREATE OR REPLACE TEMP TABLE kept AS SELECT * FROM {rows} ANTI JOIN over USING ({_KEY})"
+                    )
+                    if _count(db, "kept") == one.rows:
+                        continue
+                    added += self._store(db, wanted, one.kind, "kept")
+                    removed.append(one.path)
+            manifest.append(before, None, self.catalogue.version, added, removed, (category,))
+            for path in removed:
+                (self.root / path).unlink()
+            clustered.remove(before, category)
+            return gone
 
     def sweep(self) -> list[str]:
         """Removes files that no commit names: leftovers of a killed writer, and files that were merged away.
@@ -151,51 +187,70 @@ class EventStore:
 
     def _add(self, before: Snapshot, category: Category, table: pa.Table) -> tuple[int, list[File]]:
         """Writes what is new of a table; returns how many rows that is and the files."""
-        base, amended = before.of(category.id, "base"), before.of(category.id, "amended")
+        if not len(table):
+            return 0, []
         with connect() as db:
-            db.register("delivered", table)
-            db.execute(
-                f"CREATE TEMP TABLE incoming AS SELECT *, {_content(category)} AS content FROM delivered "
-                f"QUALIFY row_number() OVER (PARTITION BY {_KEY}, content ORDER BY known_at) = 1"
-            )
-            every = ", ".join((*schema.columns(category), "content"))
-            for name, files in (("in_base", base), ("in_amended", amended)):
-                found = f"SELECT * FROM {before.table(files)} SEMI JOIN incoming USING ({_KEY})" if files else None
-                empty = f"SELECT {every} FROM incoming WHERE false"
-                db.execute(f"CREATE TEMP TABLE {name} AS {found or empty}")
-            db.execute(f"""
-                CREATE TEMP TABLE fresh AS
-                SELECT * FROM incoming i WHERE NOT EXISTS (
-                    SELECT 1 FROM (
-                        SELECT {_KEY}, content, known_at FROM in_base
-                        UNION ALL SELECT {_KEY}, content, known_at FROM in_amended
-                    ) s
-                    WHERE s.source = i.source AND s.record_id = i.record_id AND s.content = i.content
-                        AND s.known_at <= i.known_at
-                )
-            """)
-            fresh = _count(db, "fresh")
+            db.register("delivered", table.append_column("content", fingerprints(category, table)))
+            db.execute(f"CREATE TEMP TABLE repeated AS SELECT {_KEY} FROM delivered GROUP BY ALL HAVING count(*) > 1")
+            self._known(db, before, category)
+            incoming = "delivered"
+            if _count(db, "repeated"):
+                # the same event twice in a batch counts once, from the first time it was known
+                db.execute(f"""
+                    CREATE TEMP TABLE incoming AS
+                    SELECT * FROM delivered ANTI JOIN repeated USING ({_KEY})
+                    UNION ALL
+                    SELECT * FROM delivered SEMI JOIN repeated USING ({_KEY})
+                    QUALIFY row_number() OVER (PARTITION BY {_KEY}, content ORDER BY known_at) = 1
+                """)
+                incoming = "incoming"
+            if _count(db, "in_store"):
+                # what the store has of these records: few, or a delivery that it has had before
+                db.execute(f"""
+                    CREATE TEMP TABLE fresh AS
+                    SELECT * FROM {incoming} i WHERE NOT EXISTS (
+                        SELECT 1 FROM in_store s
+                        WHERE s.source = i.source AND s.record_id = i.record_id AND s.content = i.content
+                            AND s.known_at <= i.known_at
+                    )
+                """)
+                incoming = "fresh"
+            fresh = _count(db, incoming)
             if not fresh:
                 return 0, []
             db.execute(f"""
                 CREATE TEMP TABLE again AS
-                SELECT DISTINCT {_KEY} FROM fresh SEMI JOIN in_base USING ({_KEY})
-                UNION SELECT DISTINCT {_KEY} FROM fresh SEMI JOIN in_amended USING ({_KEY})
-                UNION SELECT {_KEY} FROM fresh GROUP BY ALL HAVING count(*) > 1
-                UNION SELECT {_KEY} FROM fresh WHERE op <> 'assert'
+                SELECT DISTINCT {_KEY} FROM {incoming} SEMI JOIN in_store USING ({_KEY})
+                UNION SELECT {_KEY} FROM {incoming} SEMI JOIN repeated USING ({_KEY})
+                    GROUP BY ALL HAVING count(*) > 1
+                UNION SELECT {_KEY} FROM {incoming} WHERE op <> 'assert'
             """)
-            db.execute(f"CREATE TEMP TABLE new_base AS SELECT * FROM fresh ANTI JOIN again USING ({_KEY})")
+            if not _count(db, "again"):
+                return fresh, self._store(db, category, "base", incoming)
+            base, amended = before.of(category.id, "base"), before.of(category.id, "amended")
+            every = ", ".join((*schema.columns(category), "content"))
+            for name, files in (("in_base", base), ("in_amended", amended)):
+                found = f"SELECT * FROM {before.table(files)} SEMI JOIN again USING ({_KEY})" if files else None
+                db.execute(f"CREATE TEMP TABLE {name} AS {found or f'SELECT {every} FROM {incoming} WHERE false'}")
+            db.execute(f"CREATE TEMP TABLE new_base AS SELECT * FROM {incoming} ANTI JOIN again USING ({_KEY})")
             db.execute(f"""
                 CREATE TEMP TABLE new_amended AS
-                SELECT * FROM fresh SEMI JOIN again USING ({_KEY})
+                SELECT * FROM {incoming} SEMI JOIN again USING ({_KEY})
                 UNION ALL BY NAME
-                SELECT * FROM in_base SEMI JOIN again USING ({_KEY}) ANTI JOIN in_amended USING ({_KEY})
+                SELECT * FROM in_base ANTI JOIN in_amended USING ({_KEY})
                 UNION ALL BY NAME
-                SELECT * FROM in_amended SEMI JOIN again USING ({_KEY})
+                SELECT * FROM in_amended
             """)
             files = self._store(db, category, "base", "new_base")
             files += self._store(db, category, "amended", "new_amended")
         return fresh, files
+
+    def _known(self, db: duckdb.DuckDBPyConnection, before: Snapshot, category: Category) -> None:
+        """Keeps as the table `in_store` which events the store has of the records in `delivered`."""
+        files = before.of(category.id)
+        columns = f"{_KEY}, content, known_at"
+        found = f"SELECT {columns} FROM {before.table(files)} SEMI JOIN delivered USING ({_KEY})" if files else None
+        db.execute(f"CREATE TEMP TABLE in_store AS {found or f'SELECT {columns} FROM delivered WHERE false'}")
 
     def _store(self, db: duckdb.DuckDBPyConnection, category: Category, kind: str, table: str) -> list[File]:
         """Writes a table as one file per month of `known_at`, sorted by enterprise."""
@@ -210,10 +265,10 @@ class EventStore:
             folder.mkdir(parents=True, exist_ok=True)
             path = folder / f"{kind}-{secrets.token_hex(8)}.parquet"
             draft = path.with_suffix(".draft")
+            some = f"WHERE strftime(known_at, '%Y-%m') = {literal(month)}" if len(months) > 1 else ""
             db.execute(
-                f"COPY (SELECT * FROM {table} WHERE strftime(known_at, '%Y-%m') = ? ORDER BY {_ORDER}) "
-                f"TO {literal(str(draft))} (FORMAT parquet, COMPRESSION zstd)",
-                [month],
+                f"COPY (SELECT * FROM {table} {some} ORDER BY {_ORDER}) "
+                f"TO {literal(str(draft))} (FORMAT parquet, COMPRESSION zstd)"
             )
             with draft.open("rb") as stream:
                 os.fsync(stream.fileno())
@@ -239,17 +294,6 @@ class EventStore:
         with (self.root / "writer.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
-
-
-def _content(category: Category) -> str:
-    """A fingerprint of what an event says, apart from when and in which batch it came: 64 bits of SHA-256.
-
-    It is compared only between events of one record. Each part is written with its name and length, so that no two
-    different events give one text; an empty item leaves no trace, so that a new item changes no earlier content.
-    """
-    names = ["uscc", "event_date", "op", "revision", *(item.name for item in category.items)]
-    parts = ", ".join(f"'{name}:' || length({name}::VARCHAR) || ':' || {name}::VARCHAR" for name in names)
-    return f"('0x' || left(sha256(concat_ws(',', {parts})), 16))::UBIGINT"
 
 
 def _count(db: duckdb.DuckDBPyConnection, table: str) -> int:

@@ -81,3 +81,10 @@ def test_upkeep_changes_no_value(store: Store) -> None:
     assert (store.folder / "clustered" / "administrative" / "current.json").exists()
     assert len(store.events.snapshot().files) == 1
     assert ask(store, "penalty_cnt_12m", "--json").output == before
+
+
+def test_what_may_no_longer_be_kept_is_deleted(store: Store) -> None:
+    done = runner.invoke(app, ["expire", "--store", str(store.folder), "--as-of", "2099-01-01"])
+    assert done.exit_code == 0, done.output
+    assert "administrative: 1" in done.output
+    assert store.events.snapshot().files == ()

@@ -56,23 +56,37 @@ def agree(view: ServingView, store: Store, as_of: dt.date) -> None:
 
 
 @settings(slow, max_examples=4)
-@given(histories(), st.lists(st.integers(0, 120), min_size=1, max_size=2), st.integers(0, 600), st.booleans())
+@given(
+    histories(),
+    st.lists(st.integers(0, 120), min_size=1, max_size=3),
+    st.integers(0, 600),
+    st.sets(st.sampled_from(["before", "cluster", "compact", *range(3)])),
+)
 def test_serving_and_training_give_the_same_after_any_refreshes(
-    events: list[Event], steps: list[int], first: int, clustered: bool
+    events: list[Event], steps: list[int], first: int, upkeep: set[str | int]
 ) -> None:
-    """The view is built, the store learns more, days pass; every value is the one that training computes."""
+    """The view is built, the store learns more, is kept tidy, days pass; every value is the one training computes."""
     half = max(1, len(events) // 2)
     with TemporaryDirectory() as name:
         store = Store(Path(name) / "store")
         store.write(events[:half])
         view = ServingView(Path(name) / "view", store.events)
         view.rebuild(day(first))
-        if clustered:
-            for category in CATALOGUE:
-                store.events.cluster(category.id)
+
+        def tidy() -> None:
+            for category in {one.category for one in store.events.snapshot().files}:
+                if "compact" in upkeep:
+                    store.events.compact(category)
+                if "cluster" in upkeep:
+                    store.events.cluster(category)
+
+        if "before" in upkeep:
+            tidy()
         store.write(events[half:] or events[:1])
         agree(view, store, day(first))
-        for step in steps:
+        for number, step in enumerate(steps):
+            if number in upkeep:
+                tidy()
             first += step
             view.refresh(day(first))
             agree(view, store, day(first))
@@ -121,7 +135,29 @@ def test_a_refresh_computes_only_what_can_have_changed(store: Store, view: Servi
     assert sum(view.refresh(day(32)).values()) == 0
 
 
-def test_a_window_that_moves_over_a_record_is_noticed(store: Store, view: ServingView) -> None:
+def test_an_enterprise_is_computed_once_however_much_is_learned_of_it(store: Store, view: ServingView) -> None:
+    store.write([Event("utilities", "A", n, day(2), day(31), items=(("billed", 1),)) for n in "345"])
+    assert view.refresh(day(31))["utilities"] == 1
+
+
+def test_merging_the_store_s_files_makes_nothing_new_to_compute(store: Store, view: ServingView) -> None:
+    store.write([penalty("A", "3", day(30), day(30))])
+    store.write([penalty("B", "4", day(31), day(31))])
+    view.refresh(day(30))
+    store.events.compact("administrative")
+    assert len(store.events.snapshot().of("administrative")) == 2, "January and February"
+    assert view.features("A") == trained(store, "A", day(30))
+    assert view.refresh(day(31))["administrative"] == 1
+    store.write([penalty("A", "5", day(32), day(32))])
+    store.events.compact("administrative")
+    assert view.refresh(day(32))["administrative"] == 2, "the merged file holds what is new of A, and with it B"
+    agree(view, store, day(32))
+
+
+@pytest.mark.parametrize("clustered", [False, True])
+def test_a_window_that_moves_over_a_record_is_noticed(store: Store, view: ServingView, clustered: bool) -> None:
+    if clustered:
+        store.events.cluster("administrative")
     view.refresh(day(374))
     assert view.features("A")["penalty_cnt_12m"] == 1
     assert view.refresh(day(375)) == {**dict.fromkeys((c.id for c in CATALOGUE), 0), "administrative": 1}
@@ -139,6 +175,27 @@ def test_files_of_many_refreshes_are_merged(
     pointer = json.loads((tmp_path / "view" / "current.json").read_text())
     assert max(len(names) for names in pointer["files"].values()) <= 2
     assert len(list((tmp_path / "view").glob("*.arrow"))) == sum(len(names) for names in pointer["files"].values())
+
+
+def test_the_whole_file_is_merged_only_once_refreshes_add_up_to_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(features.derive.serving, "_MERGE_AFTER", 2)
+    store.write([penalty(f"E{number}", f"e{number}", day(5), day(5)) for number in range(8)])
+    view = ServingView(tmp_path / "view", store.events)
+    view.rebuild(day(30))
+
+    def whole() -> str:
+        pointer = json.loads((tmp_path / "view" / "current.json").read_text())
+        return str(pointer["files"]["administrative"][0])
+
+    first = whole()
+    for number in range(6):
+        store.write([penalty(f"E{number}", f"n{number}", day(31 + number), day(31 + number))])
+        view.refresh(day(31 + number))
+        assert view.features(f"E{number}") == trained(store, f"E{number}", day(31 + number))
+        assert (whole() == first) == (number < 4), "of ten enterprises, five"
+    agree(view, store, day(36))
 
 
 def test_another_reader_sees_the_new_view_at_once(store: Store, view: ServingView, tmp_path: Path) -> None:
