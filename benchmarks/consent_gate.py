@@ -29,6 +29,7 @@ from consent.lifecycle import Action, ended
 from consent.policy import check
 from enclave.gate import Consents, JobGate, Moment, News
 from enclave.journal import Heard, Journal
+from enclave.platform_keys import PlatformKeys
 
 ENTERPRISES = 1_000_000
 CHECKS = 100_000
@@ -77,7 +78,7 @@ def run(enterprises: int = ENTERPRISES, checks: int = CHECKS) -> Section:
 def rows(enterprises: int) -> Iterator[list[Any]]:
     """A book as `ConsentBook.dump` writes it: so many consents to training, and some to being scored besides."""
     training, scoring = (_plain(purpose) for purpose in ("joint_training", "underwriting_score"))
-    yield [1, enterprises + SCORED, {}]
+    yield [2, enterprises + SCORED, {}]
     for number in range(enterprises + SCORED):
         who, terms = (number, training) if number < enterprises else (number - enterprises, scoring)
         yield [
@@ -124,7 +125,7 @@ def _measure(path: Path, enterprises: int, checks: int) -> list[tuple[str, float
         raise AssertionError("the gate decides from what it has")
 
     key = SigningKey.generate().public
-    consents = measured(READ, lambda: Consents(Journal(path), key, nothing, clock=lambda: AT))
+    consents = measured(READ, lambda: Consents(Journal(path), PlatformKeys(key), nothing, clock=lambda: AT))
     table = frozenset(map(_name, range(enterprises)))
     gate, moment = JobGate(consents, TICKET, table), Moment(consents.book.head, AT)
     assert len(measured(DECIDE, lambda: gate.admit(moment))) == enterprises

@@ -3,56 +3,36 @@
 A *request* offers terms, a *consent* or a *refusal* answers over the same fields, a *transition* pauses, resumes,
 withdraws or ends; an *institution state* tells the nodes whom the platform has suspended or removed (R17). Bodies are
 plain JSON objects, canonical by RFC 8785; `consent.signed` puts signatures on them: the enterprise signs its answers
-and transitions, the platform countersigns and so attests that the key is the enterprise's. Never judges whether terms
-are allowed (`templates`) or in order (`lifecycle`).
+and transitions, the platform countersigns and so attests that the key is the enterprise's. A person's own documents
+(`person`) stand in the same list. Never judges whether terms are allowed (`templates`) or in order (`lifecycle`).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from consent import evidence as proofs
-from consent import notice
+from consent import form, notice, person
 from consent.errors import MalformedDocument as MalformedDocument
+from consent.form import Field
+from consent.form import covers as covers
 from consent.lifecycle import SIGNERS, Action
-from consent.purposes import CATEGORIES, PERSONAL_CATEGORIES, PURPOSE_MODES, Mode, Purpose
-from consent.times import BadTime, parse
+from consent.purposes import PERSONAL_CATEGORIES, Purpose
 
 VERSION = 2
-Body = dict[str, Any]
+Body = form.Body
 SUBJECTS = ("company", "sole_trader")
 INSTITUTION_STATES = ("active", "suspended", "removed")
 EVIDENCE = proofs.KINDS
-MAX_MONTHS = 1200
-MAX_DAYS = 36_500
-MAX_COUNT = 1_000_000
-MAX_ONWARD = 32
-MAX_ITEMS = 256
 MAX_PERSONS = 64
-
-# no control characters, line breaks or marks that turn the direction of writing: the notice must read as it is
-_TEXT = re.compile(r"[^\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]{1,128}")
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_ITEM = re.compile(r"[a-z][a-z0-9_]{0,63}")
+STORAGE = "lab_zone"  # where nothing else is said
 
 
 class PersonConsentMissing(MalformedDocument):
     """A person's own consent is needed besides the enterprise's (PIPL §13, §23, §29)."""
 
     code = "person_consent_missing"
-
-
-@dataclass(frozen=True, slots=True)
-class Field:
-    """One field of the artefact: what it means, and its element in ISO/IEC TS 27560:2023."""
-
-    name: str
-    zh: str
-    en: str
-    iso27560: str
 
 
 FIELDS: tuple[Field, ...] = (
@@ -114,7 +94,7 @@ def _terms(
     valid_from: str,
     valid_until: str,
     onward: Sequence[str] = (),
-    storage: str = "lab_zone",
+    storage: str = STORAGE,
     withdrawal: Sequence[str] = ("portal", "signed_document"),
     subject: str = "company",
     persons: Sequence[Mapping[str, str]] = (),
@@ -262,114 +242,24 @@ def institution_state(*, institution: str, state: str, at: str, ground: str) -> 
 # ---- checks --------------------------------------------------------------------------------------------------------
 
 
-def _wrong(field: str, needed: str, needed_zh: str, found: Any) -> MalformedDocument:
-    shown = repr(found)[:80]
-    return MalformedDocument(f"{field}: {needed}, found {shown}", f"{field}：{needed_zh}，实为 {shown}")
-
-
-def _fields(body: Any, kind: str, expected: frozenset[str]) -> Body:
-    if not isinstance(body, dict):
-        raise MalformedDocument(f"{kind}: an object is needed", f"{kind}：应为对象")
-    if missing := sorted(expected - body.keys()):
-        raise MalformedDocument(f"{kind}: field {missing[0]} is missing", f"{kind}：缺少字段 {missing[0]}")
-    if extra := sorted(str(name) for name in body.keys() - expected):
-        raise MalformedDocument(f"{kind}: field {extra[0]} is not known", f"{kind}：未知字段 {extra[0]}")
-    if body["type"] != kind:
-        raise _wrong("type", f"{kind} is needed", f"应为 {kind}", body["type"])
-    if body["version"] != VERSION or isinstance(body["version"], bool):
-        raise _wrong("version", f"{VERSION} is needed", f"应为 {VERSION}", body["version"])
-    return body
-
-
-def _text(body: Mapping[str, Any], *names: str) -> None:
-    for name in names:
-        if not isinstance(body[name], str) or not _TEXT.fullmatch(body[name]):
-            raise _wrong(name, "1 to 128 printable characters are needed", "应为 1 至 128 个可见字符", body[name])
-
-
-def _one_of(value: Any, choices: Sequence[str], field: str) -> None:
-    if not isinstance(value, str) or value not in choices:
-        listed = ", ".join(choices)
-        raise _wrong(field, f"one of {listed} is needed", f"应为 {listed} 之一", value)
-
-
-def _whole(value: Any, low: int, high: int, field: str) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-        raise _wrong(field, f"a whole number from {low} to {high} is needed", f"应为 {low} 至 {high} 的整数", value)
-
-
-def _list_of(value: Any, choices: Sequence[str], field: str) -> None:
-    """A list without repetition, not empty, out of `choices`."""
-    if not isinstance(value, list) or not value:
-        raise _wrong(field, "a list is needed", "应为非空列表", value)
-    for one in value:
-        _one_of(one, choices, field)
-    if len(set(value)) != len(value):
-        raise _wrong(field, "each may stand once", "不得重复", value)
-
-
-def _sha256(value: Any, field: str) -> None:
-    if not isinstance(value, str) or not _SHA256.fullmatch(value):
-        raise _wrong(field, "64 hex digits are needed", "应为 64 位十六进制", value)
-
-
-def _time(value: Any, field: str) -> None:
-    try:
-        parse(value)
-    except BadTime as error:
-        raise MalformedDocument(f"{field}: {error}", f"{field}：应形如 2026-01-31T08:00:00Z") from error
-
-
-def _object(value: Any, names: tuple[str, ...], field: str) -> Mapping[str, Any]:
-    if not isinstance(value, dict) or value.keys() != set(names):
-        listed = ", ".join(names)
-        raise _wrong(field, f"an object of {listed} is needed", f"应为含 {listed} 的对象", value)
-    return value
-
-
-def _check_data(data: Any) -> None:
-    if not isinstance(data, dict) or not data:
-        raise _wrong("data", "an object of categories is needed", "应为按类别列出的对象", data)
-    for category, items in data.items():
-        _one_of(category, tuple(CATEGORIES), "data")
-        if items == "*":
-            continue
-        if not isinstance(items, list) or not 1 <= len(items) <= MAX_ITEMS or items != sorted({str(i) for i in items}):
-            raise _wrong(f"data.{category}", "* or a sorted list of item codes is needed", "应为 * 或排序的代码", items)
-        for item in items:
-            if not _ITEM.fullmatch(item):
-                raise _wrong(f"data.{category}", "an item code is needed", "应为数据项代码", item)
-
-
-def _check_limits(limits: Any) -> None:
-    _object(limits, ("total", "count", "period_days"), "limits")
-    for name in ("total", "count"):
-        if limits[name] is not None:
-            _whole(limits[name], 1, MAX_COUNT, f"limits.{name}")
-    if limits["period_days"] is not None:
-        _whole(limits["period_days"], 1, MAX_DAYS, "limits.period_days")
-    if (limits["count"] is None) != (limits["period_days"] is None):
-        raise _wrong("limits", "count and period_days stand together", "count 与 period_days 须同时给出", limits)
-
-
 def _check_persons(body: Body) -> None:
     persons = body["persons"]
     if not isinstance(persons, list) or len(persons) > MAX_PERSONS:
-        raise _wrong("persons", f"a list of at most {MAX_PERSONS} is needed", f"至多 {MAX_PERSONS} 项", persons)
+        raise form.wrong("persons", f"a list of at most {MAX_PERSONS} is needed", f"至多 {MAX_PERSONS} 项", persons)
     for one in persons:
-        _object(one, ("role", "reference"), "persons")
-        _one_of(one["role"], notice.PERSON_ROLES, "persons.role")
-        _sha256(one["reference"], "persons.reference")
+        form.object_of(one, ("role", "reference"), "persons")
+        form.one_of(one["role"], notice.PERSON_ROLES, "persons.role")
+        form.sha256(one["reference"], "persons.reference")
     references = [one["reference"] for one in persons]
     if len(set(references)) != len(references):
-        raise _wrong("persons.reference", "each may stand once", "不得重复", references)
+        raise form.wrong("persons.reference", "each may stand once", "不得重复", references)
     roles = {one["role"] for one in persons}
     if body["subject"] == "sole_trader" and "sole_trader" not in roles:
         raise PersonConsentMissing(
             "persons: a sole trader is a person: the person's own consent is needed besides",
             "persons：个体工商户经营者为自然人，须另行取得其个人同意",
         )
-    if PERSONAL_CATEGORIES & body["data"].keys() and not roles & {"key_person", "legal_representative", "sole_trader"}:
+    if PERSONAL_CATEGORIES & body["data"].keys() and not roles:
         raise PersonConsentMissing(
             "persons: data.key_persons is about persons: the own consent of each named person is needed besides",
             "persons：data.key_persons 涉及自然人，须另行取得每位相关人员的个人同意",
@@ -378,56 +268,24 @@ def _check_persons(body: Body) -> None:
 
 def _check_terms(body: Body) -> None:
     """Everything that the notice speaks of, so that it can be made."""
-    _text(body, "consent_id", "enterprise", "recipient", "provider")
-    _one_of(body["subject"], SUBJECTS, "subject")
-    _one_of(body["purpose"], tuple(Purpose), "purpose")
-    _list_of(body["modes"], tuple(Mode), "modes")
-    allowed = PURPOSE_MODES[Purpose(body["purpose"])]
-    if foreign := [mode for mode in body["modes"] if mode not in allowed]:
-        listed = ", ".join(allowed)
-        raise _wrong("modes", f"{body['purpose']} may carry {listed} only", f"该用途仅可含 {listed}", foreign[0])
-    _check_data(body["data"])
-    _whole(body["window_months"], 1, MAX_MONTHS, "window_months")
-    _whole(body["life_days"], 1, MAX_DAYS, "life_days")
-    _check_limits(body["limits"])
-    onward = body["onward"]
-    if not isinstance(onward, list) or len(onward) > MAX_ONWARD or onward != sorted({str(one) for one in onward}):
-        raise _wrong("onward", f"a sorted list of at most {MAX_ONWARD} recipients is needed", "应为排序的名单", onward)
-    for name in onward:
-        _text({"onward": name}, "onward")
-    _time(body["valid_from"], "valid_from")
-    _time(body["valid_until"], "valid_until")
-    if body["valid_from"] >= body["valid_until"]:
-        raise MalformedDocument("valid_until: must be after valid_from", "valid_until：必须晚于 valid_from")
-    _one_of(body["storage"], tuple(notice.STORAGE), "storage")
-    _list_of(body["withdrawal"], tuple(notice.WITHDRAWAL_METHODS), "withdrawal")
+    form.text(body, "consent_id", "enterprise", "recipient", "provider")
+    form.one_of(body["subject"], SUBJECTS, "subject")
+    form.check_scope(body)
     _check_persons(body)
     if body["supersedes"] is not None:
-        _text(body, "supersedes")
+        form.text(body, "supersedes")
         if body["supersedes"] == body["consent_id"]:
             raise MalformedDocument("supersedes: a consent cannot renew itself", "supersedes：不能替代自身")
 
 
-def _check_notice(body: Body) -> None:
-    told = _object(body["notice"], ("sha256", "language", "version"), "notice")
-    _sha256(told["sha256"], "notice.sha256")
-    notice.check(body)
-
-
-def _check_evidence(evidence: Any) -> None:
-    found = _object(evidence, ("kind", "reference"), "evidence")
-    _one_of(found["kind"], EVIDENCE, "evidence.kind")
-    _sha256(found["reference"], "evidence.reference")
-
-
 def _check_answer(body: Any, kind: str) -> None:
-    body = _fields(body, kind, _ANSWER)
+    body = form.fields_of(body, kind, _ANSWER, VERSION)
     _check_terms(body)
-    _time(body["given_at"], "given_at")
-    _check_evidence(body["evidence"])
+    form.time(body["given_at"], "given_at")
+    form.check_evidence(body["evidence"], EVIDENCE)
     if body["request"] is not None:
-        _sha256(body["request"], "request")
-    _check_notice(body)
+        form.sha256(body["request"], "request")
+    form.check_notice(body)
 
 
 def check_consent(body: Any) -> None:
@@ -442,34 +300,34 @@ def check_refusal(body: Any) -> None:
 
 def check_request(body: Any) -> None:
     """Raises MalformedDocument unless `body` is a well-formed request."""
-    body = _fields(body, "request", _REQUEST)
+    body = form.fields_of(body, "request", _REQUEST, VERSION)
     _check_terms(body)
-    _time(body["at"], "at")
-    _check_notice(body)
+    form.time(body["at"], "at")
+    form.check_notice(body)
 
 
 def check_transition(body: Any) -> None:
     """Raises MalformedDocument unless `body` is a well-formed transition."""
-    body = _fields(body, "transition", _TRANSITION)
-    _text(body, "consent_id", "enterprise")
-    _one_of(body["action"], tuple(SIGNERS), "action")
-    _time(body["at"], "at")
+    body = form.fields_of(body, "transition", _TRANSITION, VERSION)
+    form.text(body, "consent_id", "enterprise")
+    form.one_of(body["action"], tuple(SIGNERS), "action")
+    form.time(body["at"], "at")
     if body["evidence"] is not None:
         if body["action"] == Action.EXPIRE:
-            raise _wrong("evidence", "the platform's expiry has none", "平台到期不含证明", body["evidence"])
-        _check_evidence(body["evidence"])
+            raise form.wrong("evidence", "the platform's expiry has none", "平台到期不含证明", body["evidence"])
+        form.check_evidence(body["evidence"], EVIDENCE)
     if body["sequence"] is None and body["previous"] is None and body["action"] == Action.WITHDRAW:
         return
-    _whole(body["sequence"], 1, MAX_COUNT, "sequence")
-    _sha256(body["previous"], "previous")
+    form.whole(body["sequence"], 1, form.MAX_COUNT, "sequence")
+    form.sha256(body["previous"], "previous")
 
 
 def check_institution_state(body: Any) -> None:
     """Raises MalformedDocument unless `body` is a well-formed institution state."""
-    body = _fields(body, "institution_state", _INSTITUTION)
-    _text(body, "institution", "ground")
-    _one_of(body["state"], INSTITUTION_STATES, "state")
-    _time(body["at"], "at")
+    body = form.fields_of(body, "institution_state", _INSTITUTION, VERSION)
+    form.text(body, "institution", "ground")
+    form.one_of(body["state"], INSTITUTION_STATES, "state")
+    form.time(body["at"], "at")
 
 
 CHECKS: Mapping[str, Callable[[Any], None]] = {
@@ -478,6 +336,7 @@ CHECKS: Mapping[str, Callable[[Any], None]] = {
     "refusal": check_refusal,
     "transition": check_transition,
     "institution_state": check_institution_state,
+    **person.CHECKS,
 }
 
 
@@ -486,53 +345,36 @@ def check(body: Any) -> str:
     kind = body.get("type") if isinstance(body, dict) else None
     if not isinstance(kind, str) or kind not in CHECKS:
         listed = ", ".join(CHECKS)
-        raise _wrong("type", f"one of {listed} is needed", f"应为 {listed} 之一", kind)
+        raise form.wrong("type", f"one of {listed} is needed", f"应为 {listed} 之一", kind)
     CHECKS[kind](body)
     return kind
 
 
 def signer_of(body: Mapping[str, Any]) -> str:
-    """The role whose signature gives a well-formed document its force: `enterprise` or `platform`."""
+    """The role whose signature gives a well-formed document its force: `enterprise`, `person` or `platform`."""
     if body["type"] == "transition":
         return SIGNERS[Action(body["action"])]
+    if body["type"] in person.CHECKS:
+        return "person"
     return "enterprise" if body["type"] in ("consent", "refusal") else "platform"
 
 
 # ---- terms within terms --------------------------------------------------------------------------------------------
 
 
-def covers(consented: Mapping[str, Any], wanted: Mapping[str, Any]) -> str | None:
-    """None when `wanted` data lie within `consented` ones (both as the field `data`), else the first that does not."""
-    for category in sorted(wanted):
-        have, want = consented.get(category), wanted[category]
-        if have == "*":
-            continue
-        if have is None or want == "*":
-            return f"{category}/*" if want == "*" else f"{category}/{want[0]}"
-        for item in want:
-            if item not in have:
-                return f"{category}/{item}"
-    return None
-
-
-def no_more(limit: int | None, wanted: int | None) -> bool:
-    """Whether `wanted` is within `limit`; None means without limit."""
-    return limit is None or (wanted is not None and wanted <= limit)
-
-
 def check_within(offer: Body, signed: Body) -> None:
     """Raises MalformedDocument unless what was signed is the request or less of it."""
 
     def exceeds(field: str, found: Any) -> MalformedDocument:
-        return _wrong(field, "not more than was requested is needed", "不得超出请求范围", found)
+        return form.wrong(field, "not more than was requested is needed", "不得超出请求范围", found)
 
     for name in _SUBJECT_FIELDS:
         if signed[name] != offer[name]:
-            raise _wrong(name, f"{offer[name]!r} was requested", f"请求为 {offer[name]!r}", signed[name])
+            raise form.wrong(name, f"{offer[name]!r} was requested", f"请求为 {offer[name]!r}", signed[name])
     for name in ("modes", "onward"):
         if extra := [one for one in signed[name] if one not in offer[name]]:
             raise exceeds(name, extra[0])
-    if (outside := covers(offer["data"], signed["data"])) is not None:
+    if (outside := form.covers(offer["data"], signed["data"])) is not None:
         raise exceeds("data", outside)
     for name in ("window_months", "life_days", "valid_until"):
         if signed[name] > offer[name]:
@@ -540,21 +382,11 @@ def check_within(offer: Body, signed: Body) -> None:
     if signed["valid_from"] < offer["valid_from"]:
         raise exceeds("valid_from", signed["valid_from"])
     asked, given = offer["limits"], signed["limits"]
-    if not no_more(asked["total"], given["total"]):
+    if not form.no_more(asked["total"], given["total"]):
         raise exceeds("limits.total", given["total"])
-    if not frequency_within(asked, given):
+    if not form.frequency_within(asked, given):
         raise exceeds("limits.count", given["count"])
     if signed["storage"] != offer["storage"]:
         raise exceeds("storage", signed["storage"])
-
-
-def frequency_within(limits: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Whether `wanted` count per period is no more often than `limits` allow.
-
-    The same number in a longer period is less often; in a shorter one it is not, whatever the average says.
-    """
-    if limits["count"] is None:
-        return True
-    if wanted["count"] is None:
-        return False
-    return bool(wanted["count"] <= limits["count"] and wanted["period_days"] >= limits["period_days"])
+    if left_out := [one for one in offer["persons"] if one not in signed["persons"]]:
+        raise form.wrong("persons", "every person who was named is needed", "须含请求所列的每位个人", left_out[0])

@@ -12,14 +12,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from consent import artefact
-from consent.evidence import NotTheEnterprise, check_follows
+from consent import artefact, person
+from consent.evidence import NotTheEnterprise, NotThePerson, check_follows
 from consent.keys import VerifyingKey
 from consent.lifecycle import STANDING, Action, Life, State, apply, ended, succession
+from consent.person import Given, Need, Word
 from consent.policy import Facts, check
 from consent.purposes import PURPOSE_MODES, PURPOSES, Purpose
 from consent.signed import Document, signatory, verify
 
+_ROWS = 2  # version of the rows
+_SHARED = 10_000  # terms to look up by the object that holds them; there are a handful
 Uses = Mapping[str, Sequence[str]]  # consent id -> times of its uses so far
 
 
@@ -28,15 +31,15 @@ class FeedGap(Exception):
 
 
 def verify_event(event: Mapping[str, Any], platform: VerifyingKey) -> None:
-    """Checks form and signatures of one feed event: the platform's, and the enterprise's where it must sign.
+    """Checks form and signatures of one feed event: the platform's, and the enterprise's or person's who must sign.
 
     Raises BadSignature or MalformedDocument.
     """
     document: Document = event["document"]
     body = verify(document, "platform", platform)
     kind = artefact.check(body)
-    if artefact.signer_of(body) == "enterprise":
-        verify(document, "enterprise")
+    if (signer := artefact.signer_of(body)) != "platform":
+        verify(document, signer)
     if kind != event["kind"]:
         raise artefact.MalformedDocument(
             f"kind: the feed says {event['kind']!r}, the document is a {kind}",
@@ -58,6 +61,7 @@ class Terms:
     count: int | None
     period_days: int | None
     evidence: str
+    persons: bool = False  # each consent to these names persons whose own it needs (`ConsentBook.need`)
 
     @property
     def limited(self) -> bool:
@@ -137,6 +141,9 @@ class ConsentBook:
         self._plain: dict[int, Any] = {}  # id of terms -> what they were made of
         self._texts: dict[str, str] = {}  # times repeat: one object for equal ones
         self._institutions: dict[str, list[tuple[int, str]]] = {}
+        self._needs: dict[str, Need] = {}  # consent id -> what it asks of persons; only of those that do
+        self._words: dict[str, list[Word]] = {}  # reference -> what its person said, oldest first
+        self._references: dict[str, str] = {}  # number of a person's consent or refusal -> its reference
 
     # ---- taking events
 
@@ -155,6 +162,10 @@ class ConsentBook:
             self._institutions.setdefault(body["institution"], []).append((seq, body["state"]))
         elif body["type"] == "transition":
             self._move(document, body, seq)
+        elif body["type"] == person.WITHDRAWAL:
+            self._take_back(body, seq)
+        elif artefact.signer_of(body) == "person":
+            self._say(body, seq)
         else:
             self._answer(document, body, seq)
         self.head = seq
@@ -173,11 +184,36 @@ class ConsentBook:
             return  # withdrawn is final: the first withdrawal counts, and a second is no harm
         entry.move(apply(entry.life, body), seq)
 
-    def _answer(self, document: Document, body: Mapping[str, Any], seq: int) -> None:
-        if body["consent_id"] in self._by_id:
+    def _unused(self, consent_id: str) -> None:
+        if consent_id in self._by_id or consent_id in self._references:
             raise artefact.MalformedDocument(
-                f"consent_id: {body['consent_id']} is used already", f"consent_id：{body['consent_id']} 已被使用"
+                f"consent_id: {consent_id} is used already", f"consent_id：{consent_id} 已被使用"
             )
+
+    def _say(self, body: Mapping[str, Any], seq: int) -> None:
+        """A person's consent or refusal: the newest word under a reference counts."""
+        self._unused(body["consent_id"])
+        terms = {name: body[name] for name in person.OFFERED}
+        word = Word(apply(None, body), body["offered"], terms, body["valid_from"], body["evidence"]["kind"], seq)
+        self._words.setdefault(word.offered, []).append(word)
+        self._references[body["consent_id"]] = word.offered
+
+    def _take_back(self, body: Mapping[str, Any], seq: int) -> None:
+        word = self.word(body["consent_id"])
+        if word is None:
+            raise artefact.MalformedDocument(
+                f"consent_id: {body['consent_id']} is not known", f"consent_id：没有同意书 {body['consent_id']}"
+            )
+        if (word.terms["person"], word.terms["enterprise"]) != (body["person"], body["enterprise"]):
+            raise NotThePerson(f"consent {body['consent_id']} is not one of {body['person']}")
+        if word.life.state is State.WITHDRAWN:
+            return  # withdrawn is final: the first withdrawal counts
+        life = apply(word.life, body)
+        said = self._words[word.offered]
+        said[said.index(word)] = replace(word, life=life, ended=(seq, life.at))
+
+    def _answer(self, document: Document, body: Mapping[str, Any], seq: int) -> None:
+        self._unused(body["consent_id"])
         subjects = self._newest.setdefault((body["recipient"], body["purpose"]), {})
         standing = subjects.get(body["enterprise"])
         life = apply(None, body)
@@ -190,6 +226,8 @@ class ConsentBook:
         if standing is not None and action is not None:
             standing.move(ended(standing.life, action, life.at, life.head), seq)
         self._by_id[entry.consent_id] = entry
+        if entry.terms.persons:
+            self._needs[entry.consent_id] = person.need_of(body)
         if standing is None or action is not None or standing.state not in STANDING:
             subjects[entry.enterprise] = entry
         # else: the refusal of a renewal, which leaves what stands
@@ -203,6 +241,7 @@ class ConsentBook:
         plain = (
             body["recipient"], body["provider"], body["purpose"], tuple(body["modes"]), data, body["window_months"],
             limits["total"], limits["count"], limits["period_days"], body["evidence"]["kind"],
+            *((True,) if body["persons"] else ()),
         )  # fmt: skip
         return self._terms_of(plain)
 
@@ -225,6 +264,22 @@ class ConsentBook:
     def by_id(self, consent_id: str) -> Entry | None:
         """The consent or refusal of this number."""
         return self._by_id.get(consent_id)
+
+    def persons(self, consent_id: str, at: str, seq: int | None = None) -> Given:
+        """Whether the persons whom a consent names have given their own, at `at` and by feed position `seq`."""
+        need = self._needs.get(consent_id)
+        if need is None:
+            return Given.NONE_NEEDED
+        return person.judge(need, lambda name: self._word(name, seq), at, seq=seq, refused=self.refused)
+
+    def _word(self, reference: str, seq: int | None) -> Word | None:
+        said = [word for word in self._words.get(reference, ()) if seq is None or word.seq <= seq]
+        return said[-1] if said else None
+
+    def word(self, consent_id: str) -> Word | None:
+        """The person's consent or refusal of this number."""
+        said = self._words.get(self._references.get(consent_id, ""), ())
+        return next((word for word in said if word.life.consent_id == consent_id), None)
 
     def keys_of(self, enterprise: str) -> frozenset[bytes]:
         """Who has signed consents and refusals of this enterprise (`consent.signed.signatory`)."""
@@ -278,6 +333,7 @@ class ConsentBook:
             data=data,
             window_months=window_months,
             last_seen_at=last_seen_at,
+            persons=None if entry is None else self.persons(entry.consent_id, at),
             refused_evidence=entry.terms.evidence
             if entry is not None and entry.terms.evidence in self.refused
             else None,
@@ -342,14 +398,15 @@ class ConsentBook:
             and entry.terms.evidence not in self.refused
             and (provider is None or entry.terms.provider == provider)
             and (not entry.terms.limited or _uses_left(entry, at, used))
+            and (not entry.terms.persons or self.persons(entry.consent_id, at, bound) is Given.GIVEN)
         )
 
     # ---- a copy to start from
 
     def dump(self) -> Iterator[list[Any]]:
-        """The whole book as rows of JSON values, oldest first: what a node keeps so that it need not replay.
+        """The book of consents as rows of JSON values, oldest first: what a node keeps so that it need not replay.
 
-        The first row is [version, head, institution states].
+        The first row is [version, head, institution states]; what persons said is in `dump_words`.
         """
         yield self.first_row()
         for entry in self._by_id.values():
@@ -357,12 +414,31 @@ class ConsentBook:
 
     def first_row(self) -> list[Any]:
         """[version, head, institution states]: what `load` begins with."""
-        return [1, self.head, {name: [list(one) for one in said] for name, said in self._institutions.items()}]
+        return [_ROWS, self.head, {name: [list(one) for one in said] for name, said in self._institutions.items()}]
 
     def rows_of(self, consent_id: str) -> list[list[Any]]:
         """The rows of `dump` that an event of this consent may have changed: its own, and what stood before it."""
         entry = self._by_id[consent_id]
         return [self._row(one) for one in (entry, entry.earlier) if one is not None]
+
+    def dump_words(self) -> Iterator[list[Any]]:
+        """What persons said, as rows of JSON values in the order of the feed."""
+        for word in sorted((word for said in self._words.values() for word in said), key=lambda word: word.seq):
+            yield self._word_row(word)
+
+    def word_row(self, consent_id: str) -> list[Any]:
+        """The row of `dump_words` of this number; its first value is the word's place in the feed."""
+        word = self.word(consent_id)
+        assert word is not None
+        return self._word_row(word)
+
+    @staticmethod
+    def _word_row(word: Word) -> list[Any]:
+        life = word.life
+        return [
+            word.seq, life.consent_id, life.state, life.sequence, life.head, life.at, life.valid_until, word.offered,
+            dict(word.terms), word.valid_from, word.evidence, word.ended,
+        ]  # fmt: skip
 
     def _row(self, entry: Entry) -> list[Any]:
         subjects = self._newest.get((entry.terms.recipient, entry.terms.purpose), {})
@@ -371,32 +447,76 @@ class ConsentBook:
             entry.sequence, entry.head, entry.at, entry.valid_from, entry.valid_until, entry.seq,
             None if entry.earlier is None else entry.earlier.consent_id, entry.changes,
             subjects.get(entry.enterprise) is entry,
+            *self._need_row(entry),
         ]  # fmt: skip
 
+    def _need_row(self, entry: Entry) -> list[Any]:
+        need = self._needs.get(entry.consent_id)
+        return [] if need is None else [[[list(one) for one in need.persons], dict(need.terms)]]
+
     @classmethod
-    def load(cls, rows: Iterable[Sequence[Any]], refused: frozenset[str] = frozenset()) -> ConsentBook:
-        """A book from what `dump` gave. Raises ValueError for rows of another version."""
+    def load(
+        cls,
+        rows: Iterable[Sequence[Any]],
+        refused: frozenset[str] = frozenset(),
+        words: Iterable[Sequence[Any]] = (),
+    ) -> ConsentBook:
+        """A book from what `dump` and `dump_words` gave, faster where rows share the object of their terms.
+
+        Raises ValueError for rows of another version, or that do not fit each other.
+        """
         book = cls(refused)
         lines = iter(rows)
         version, book.head, institutions = next(lines)
-        if version != 1:
-            raise ValueError(f"version: 1 of a book's rows is needed, found {version!r}: replay the feed instead")
+        if version != _ROWS:
+            raise ValueError(f"version: {_ROWS} of a book's rows is needed, found {version!r}: replay the feed instead")
         book._institutions = {name: [(seq, state) for seq, state in said] for name, said in institutions.items()}
-        for (
-            consent_id, enterprise, plain, key, first, sequence, head, at, valid_from, valid_until, seq, earlier,
-            changes, current,
-        ) in lines:  # fmt: skip
-            recipient, provider, purpose, modes, data, *numbers = plain
-            frozen = tuple((name, items if isinstance(items, str) else tuple(items)) for name, items in data)
-            terms = book._terms_of((recipient, provider, purpose, tuple(modes), frozen, *numbers))
-            life = Life(consent_id, State(first), sequence, head, book._same(at), book._same(valid_until))
-            before = None if earlier is None else book._by_id[earlier]
-            entry = Entry(life, enterprise, terms, bytes.fromhex(key), book._same(valid_from), seq, before)
-            entry.changes = tuple((position, State(state), moment) for position, state, moment in changes)
-            book._by_id[consent_id] = entry
-            if current:
-                book._newest.setdefault((recipient, purpose), {})[enterprise] = entry
+        # a node reads a million rows at its start: what is the same for many is looked up, not made again
+        shared: dict[int, tuple[Sequence[Any], Terms, dict[str, Entry]]] = {}
+        by_id, same, new, unhex = book._by_id, book._texts.setdefault, Entry.__new__, bytes.fromhex
+        states = {str(state): state for state in State}
+        try:
+            for (
+                consent_id, enterprise, plain, key, first, sequence, head, at, valid_from, until, seq, earlier, changes,
+                current, *need,
+            ) in lines:  # fmt: skip
+                if (known := shared.get(id(plain))) is None:
+                    if len(shared) >= _SHARED:
+                        shared.clear()
+                    known = shared[id(plain)] = (plain, *book._read_terms(plain))
+                _, terms, newest = known
+                entry = new(Entry)
+                entry.consent_id, entry.enterprise, entry.terms, entry.key = consent_id, enterprise, terms, unhex(key)
+                entry.first, entry.sequence, entry._head, entry.seq = states[first], sequence, unhex(head), seq
+                entry.at, entry.valid_from = same(at, at), same(valid_from, valid_from)
+                entry.valid_until = same(until, until)
+                entry.earlier = None if earlier is None else by_id[earlier]
+                entry.changes = tuple([(place, states[to], on) for place, to, on in changes]) if changes else ()
+                by_id[consent_id] = entry
+                if current:
+                    newest[enterprise] = entry
+                if terms.persons:
+                    if not need:
+                        raise ValueError(f"a row of {consent_id} says nothing of its persons: replay the feed instead")
+                    persons, asked = need[0]
+                    book._needs[consent_id] = Need(tuple((role, name) for role, name in persons), asked)
+            for (
+                seq, consent_id, state, sequence, head, at, until, offered, told, valid_from, evidence, over,
+            ) in words:  # fmt: skip
+                life = Life(consent_id, states[state], sequence, head, at, until)
+                word = Word(life, offered, told, valid_from, evidence, seq, None if over is None else tuple(over))
+                book._words.setdefault(offered, []).append(word)
+                book._references[consent_id] = offered
+        except KeyError as error:
+            raise ValueError(f"a row names state or consent {error}, which is not known: replay the feed") from error
         return book
+
+    def _read_terms(self, plain: Sequence[Any]) -> tuple[Terms, dict[str, Entry]]:
+        """Terms as a row has them, and the newest entries of their recipient and purpose."""
+        recipient, provider, purpose, modes, data, *numbers = plain
+        frozen = tuple((name, items if isinstance(items, str) else tuple(items)) for name, items in data)
+        terms = self._terms_of((recipient, provider, purpose, tuple(modes), frozen, *numbers))
+        return terms, self._newest.setdefault((recipient, purpose), {})
 
 
 def _primary(purpose: str) -> str | None:

@@ -1,8 +1,8 @@
-"""How it is proved that an enterprise acted: which signature each kind of evidence calls for, and who may act next.
+"""How it is proved that an enterprise or a person acted: which signature each kind of evidence calls for, who is next.
 
-A passkey signs as the enterprise. A verified session with a one-time code leaves no key of the enterprise: there the
-platform signs in the role `registrar`, and everything that shows the document says so. Owns these rules; it verifies
-no signature (`consent.signed`) and knows no person.
+A passkey signs as the enterprise, or as the person in a person's own documents. A verified session with a one-time
+code leaves no key of either: there the platform signs in the role `registrar`, and everything that shows the document
+says so. Owns these rules; it verifies no signature (`consent.signed`) and knows nobody by name.
 """
 
 from __future__ import annotations
@@ -11,9 +11,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from consent import passkey
+from consent.lifecycle import PERSON_ACTIONS
 from consent.suites.errors import BadSignature
 
 ENTERPRISE = "enterprise"
+PERSON = "person"
+PARTIES = (ENTERPRISE, PERSON)
 REGISTRAR = "registrar"
 PASSKEY = "passkey"
 SESSION_CODE = "session_code"
@@ -33,6 +36,13 @@ class EvidenceMismatch(BadSignature):
     text_zh = "文件所载证明方式与签名不符"
 
 
+class NotThePerson(BadSignature):
+    """A withdrawal of a person's consent by somebody else."""
+
+    code = "not_the_person"
+    text_zh = "并非由本人签署"
+
+
 class NotTheEnterprise(BadSignature):
     """A change of a consent by somebody who may not make it."""
 
@@ -47,16 +57,26 @@ def kind_of(body: Mapping[str, Any]) -> str | None:
     return kind if isinstance(kind, str) else None
 
 
+def party_of(body: Mapping[str, Any]) -> str:
+    """Whose word `body` is when it is not the platform's: the person's for a person's own documents."""
+    kind = body.get("type")
+    return PERSON if isinstance(kind, str) and kind in PERSON_ACTIONS else ENTERPRISE
+
+
 def role_of(body: Mapping[str, Any]) -> str:
-    """The role whose signature stands for the enterprise under `body`."""
-    return REGISTRAR if kind_of(body) == SESSION_CODE else ENTERPRISE
+    """The role whose signature stands for the enterprise or the person under `body`."""
+    return REGISTRAR if kind_of(body) == SESSION_CODE else party_of(body)
 
 
-def check(body: Mapping[str, Any], suite: str) -> None:
-    """Raises EvidenceMismatch unless a signature of `suite`, standing for the enterprise, fits the stated evidence.
+def check(body: Mapping[str, Any], role: str, suite: str) -> None:
+    """Raises EvidenceMismatch unless a signature of `suite`, standing for `role`, fits whose word it is and how proved.
 
     A passkey goes with `passkey` and nothing else does, so that neither can be passed off as the other.
     """
+    if role != (party := party_of(body)):
+        raise EvidenceMismatch(
+            f"a {body.get('type')} is the {party}'s word, not the {role}'s", "签署身份与文件种类不符"
+        )
     kind = kind_of(body)
     if (kind == PASSKEY) != (suite == passkey.SUITE):
         raise EvidenceMismatch(

@@ -190,6 +190,21 @@ class Keyring:
         return keyring
 
     @classmethod
+    def read_for(cls, raw: bytes, pinned: VerifyingKey, allowed: Collection[str] | None = None) -> Self:
+        """Like `read`, for who was given any one key of the platform: it must have signed one of the statements.
+
+        By its digest of the one before, a statement vouches for all earlier ones; the later ones follow from it. To
+        stand on the keyring is not enough: anybody can put another's key on a keyring of his own.
+        """
+        keyring = cls.read_untrusted(raw, allowed)
+        if pinned not in [signer(statement, ROLE) for statement in keyring.statements]:
+            raise KeyringRefused(
+                f"key {pinned.key_id}, which is trusted, has signed none of the keyring's statements",
+                f"受信任的密钥 {pinned.key_id} 未签署密钥环的任何声明",
+            )
+        return keyring
+
+    @classmethod
     def read_untrusted(cls, raw: bytes, allowed: Collection[str] | None = None) -> Self:
         """Like `read`, but whoever made the keyring is believed: the caller must compare `first` itself."""
         statements = read_canonical(raw)

@@ -27,6 +27,7 @@ class State(StrEnum):
     REFUSED = "refused"
     WITHDRAWN = "withdrawn"
     EXPIRED = "expired"
+    CANCELLED = "cancelled"  # the institution took its request back before an answer
 
 
 class Action(StrEnum):
@@ -36,6 +37,7 @@ class Action(StrEnum):
     RESUME = "resume"
     WITHDRAW = "withdraw"
     EXPIRE = "expire"
+    CANCEL = "cancel"  # no document: nothing was permitted, so there is nothing for anybody to prove
     SUPERSEDE = "supersede"  # a renewal became active: it is the renewal's signature that ends the earlier consent
 
 
@@ -45,6 +47,7 @@ TRANSITIONS: Mapping[State, Mapping[Action, State]] = {
         Action.GRANT: State.ACTIVE,
         Action.REFUSE: State.REFUSED,
         Action.EXPIRE: State.EXPIRED,
+        Action.CANCEL: State.CANCELLED,
     },
     State.ACTIVE: {
         Action.PAUSE: State.PAUSED,
@@ -61,6 +64,7 @@ TRANSITIONS: Mapping[State, Mapping[Action, State]] = {
     State.REFUSED: {},
     State.WITHDRAWN: {},
     State.EXPIRED: {},
+    State.CANCELLED: {},
 }
 FINAL = frozenset(state for state, after in TRANSITIONS.items() if not after)
 STANDING = frozenset({State.ACTIVE, State.PAUSED})
@@ -68,6 +72,15 @@ FIRST: Mapping[str, State] = {
     "request": State.REQUESTED,
     "consent": State.ACTIVE,
     "refusal": State.REFUSED,
+    "person_consent": State.ACTIVE,
+    "person_refusal": State.REFUSED,
+}
+
+# What a person's own document does; it is signed in the role `person` (`consent.person`).
+PERSON_ACTIONS: Mapping[str, Action] = {
+    "person_consent": Action.GRANT,
+    "person_refusal": Action.REFUSE,
+    "person_withdrawal": Action.WITHDRAW,
 }
 
 # Who signs a transition document; an answer (consent, refusal) is always the enterprise's.
@@ -89,6 +102,7 @@ _STATE_ZH = {
     State.REFUSED: "已拒绝",
     State.WITHDRAWN: "已撤回",
     State.EXPIRED: "已到期",
+    State.CANCELLED: "已取消",
 }
 _ACTION_ZH = {
     Action.GRANT: "同意",
@@ -97,6 +111,7 @@ _ACTION_ZH = {
     Action.RESUME: "恢复",
     Action.WITHDRAW: "撤回",
     Action.EXPIRE: "到期",
+    Action.CANCEL: "取消",
     Action.SUPERSEDE: "续签替代",
 }
 
@@ -225,8 +240,8 @@ def _begin(body: Body) -> Life:
         )
     if state is State.REQUESTED:
         return Life(body["consent_id"], state, 0, digest(body), body["at"], body["valid_until"])
-    # not every history holds the request: the digest in the answer stands for it
-    sequence = 0 if body["request"] is None else 1
+    # not every history holds the request: the digest in the answer stands for it; a person answers an offer
+    sequence = 0 if body.get("request") is None else 1
     return Life(body["consent_id"], state, sequence, digest(body), body["given_at"], body["valid_until"])
 
 
@@ -281,6 +296,9 @@ def apply(life: Life | None, body: Body) -> Life:
         )
     if body["type"] == "transition":
         return _transition(life, body)
+    if body["type"] == "person_withdrawal":
+        after = _moved(life.state, PERSON_ACTIONS[body["type"]], life.consent_id)
+        return replace(life, state=after, sequence=life.sequence + 1, head=digest(body), at=max(body["at"], life.at))
     if body["type"] == "request" or life.state is not State.REQUESTED:
         raise IllegalTransition(
             f"consent {life.consent_id} is {life.state}: a {body['type']} cannot follow",

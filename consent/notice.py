@@ -1,4 +1,4 @@
-"""The notice: the text that an enterprise reads before it decides, made from the very document that it will sign.
+"""The notice: the text that an enterprise or a person reads before deciding, made from the document to be signed.
 
 One document and one language give one text, byte for byte, and the document carries the text's SHA-256: what was
 shown and what was signed cannot differ. Owns the wording; never judges whether the terms are allowed.
@@ -27,6 +27,7 @@ WITHDRAWAL_METHODS = {
 _PERSON_ROLES = {
     "sole_trader": ("经营者本人", "the sole trader in person"),
     "legal_representative": ("法定代表人", "legal representative"),
+    "controller": ("实际控制人", "actual controller"),
     "key_person": ("主要人员", "key person"),
 }
 PERSON_ROLES = tuple(_PERSON_ROLES)
@@ -111,8 +112,66 @@ def _en(body: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _person_zh(body: Mapping[str, Any]) -> list[str]:
+    purpose, modes = Purpose(body["purpose"]), [Mode(mode) for mode in body["modes"]]
+    withdrawal = "、".join(WITHDRAWAL_METHODS[one][0] for one in body["withdrawal"])
+    return [
+        "个人信息使用告知书（个人单独同意）",
+        f"同意编号：{body['consent_id']}",
+        f"您的代号：{body['person']}（文件与日志中不出现姓名）",
+        f"您的身份：{_PERSON_ROLES[body['role']][0]}",
+        f"相关企业：{body['enterprise']}",
+        f"个人信息接收方：{body['recipient']}",
+        f"数据提供方：{body['provider']}",
+        f"用途：{DEFINITIONS[purpose][0]}。仅限支持该企业融资，不得用于其他用途。",
+        "使用方式：" + "；".join(MODE_DEFINITIONS[mode][0] for mode in modes),
+        "涉及您本人的数据：" + _data(body["data"], 0),
+        "必要性与影响：以上数据用于判断该企业的信用状况，可能包含您的敏感个人信息；使用结果可能影响该企业的融资，"
+        "不同意则不使用。",
+        f"数据时间范围：使用之时起向前 {body['window_months']} 个月",
+        f"机构保存期限：取得之日起 {body['life_days']} 天，期满删除",
+        "使用次数：" + _limits(body["limits"], 0),
+        "向第三方提供：" + ("、".join(body["onward"]) or "不提供"),
+        f"同意有效期：{body['valid_from']} 至 {body['valid_until']}（协调世界时）",
+        f"数据存储地点：{STORAGE[body['storage']][0]}",
+        f"撤回方式：{withdrawal}。可随时撤回，即时生效，不影响此前已完成的使用。撤回后，企业的授权就此用途不再可用。",
+        "这是您个人的决定，企业无权代您作出。您可以拒绝，拒绝或撤回不影响您使用平台的其他服务；"
+        "您可以查询、复制、更正个人信息并提出异议。",
+    ]
+
+
+def _person_en(body: Mapping[str, Any]) -> list[str]:
+    purpose, modes = Purpose(body["purpose"]), [Mode(mode) for mode in body["modes"]]
+    withdrawal = ", ".join(WITHDRAWAL_METHODS[one][1] for one in body["withdrawal"])
+    return [
+        "Notice on the use of your personal information (your own, separate consent)",
+        f"Consent number: {body['consent_id']}",
+        f"You are named as: {body['person']} (your name stands in no document or log)",
+        f"You are: {_PERSON_ROLES[body['role']][1]}",
+        f"Enterprise: {body['enterprise']}",
+        f"Recipient of the information: {body['recipient']}",
+        f"Data provider: {body['provider']}",
+        f"Purpose: {DEFINITIONS[purpose][1]}. Only to support the enterprise's financing, for nothing else.",
+        "Ways of use: " + "; ".join(MODE_DEFINITIONS[mode][1] for mode in modes),
+        "Data about you: " + _data(body["data"], 1),
+        "Why, and what it may mean for you: these data help to judge the enterprise's credit and may hold sensitive "
+        "personal information; the result may affect the enterprise's financing. Without your consent they are not "
+        "used.",
+        f"How far back: {body['window_months']} months before each use",
+        f"Kept by the institution: {body['life_days']} days from receipt, then deleted",
+        "Number of uses: " + _limits(body["limits"], 1),
+        "Given on to: " + (", ".join(body["onward"]) or "nobody"),
+        f"Valid from {body['valid_from']} to {body['valid_until']} (UTC)",
+        f"Stored at: {STORAGE[body['storage']][1]}",
+        f"How to withdraw: {withdrawal}. You may withdraw at any time; it holds at once and leaves what was done "
+        "before untouched. The enterprise's consent is then of no more use for this purpose.",
+        "This is your own decision; the enterprise may not take it for you. You may refuse; refusing or withdrawing "
+        "costs you no other service of the platform. You may see, copy and correct your information and contest it.",
+    ]
+
+
 def render(body: Mapping[str, Any], language: str) -> str:
-    """The notice of a request, consent or refusal, in `zh` or `en`; lines end in LF.
+    """The notice of a request, consent or refusal, or a person's own, in `zh` or `en`; lines end in LF.
 
     Takes no field into the text that is settled only by signing (evidence, time of signing, the notice itself).
     Raises MalformedDocument for an unknown language.
@@ -122,7 +181,8 @@ def render(body: Mapping[str, Any], language: str) -> str:
             f"notice.language: one of {', '.join(LANGUAGES)} is needed, found {language!r}",
             f"notice.language：应为 {'、'.join(LANGUAGES)} 之一，实为 {language!r}",
         )
-    return "\n".join(_zh(body) if language == "zh" else _en(body)) + "\n"
+    zh, en = (_person_zh, _person_en) if "person" in body else (_zh, _en)
+    return "\n".join(zh(body) if language == "zh" else en(body)) + "\n"
 
 
 def bind(body: Mapping[str, Any], language: str) -> dict[str, Any]:

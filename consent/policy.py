@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from consent.artefact import INSTITUTION_STATES, covers
+from consent.artefact import INSTITUTION_STATES
+from consent.form import covers
 from consent.lifecycle import STANDING, State
+from consent.person import Given
 from consent.purposes import PURPOSE_MODES, PURPOSES, Mode, Purpose
 from consent.times import parse
 
@@ -64,6 +66,7 @@ class Facts:
     consented_modes: frozenset[str] = frozenset()
     consented_data: Mapping[str, Any] | None = None
     consented_window_months: int | None = None
+    persons: str | None = None  # consent.person.Given: whether the persons it concerns have given their own
     refused_evidence: str | None = None  # how it was proved, where the decision is taken by somebody who refuses that
     # uses so far, and the limits (None: without limit)
     max_uses: int | None = None
@@ -101,6 +104,7 @@ _OUT = (RELEASE, EXPORT)
 _TERM = {JOB_START: ("ticket", "作业票据")}
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _STATES = frozenset(State)
+_PERSONS = frozenset({Given.NONE_NEEDED, Given.GIVEN})
 _SCORING = frozenset({Mode.SCORING, Mode.MONITORING})
 _QUERYING = frozenset({Mode.REPORT_QUERY, Mode.VERIFICATION, Mode.RAW_DETAIL})
 
@@ -309,6 +313,21 @@ RULES: tuple[Rule, ...] = (
         "expired", (JOB_START, *_USE), lambda f: f.at >= str(f.valid_until) or f.consent_state == State.EXPIRED,
         "the {what} expired at {f.valid_until}",
         "{what}已于 {f.valid_until} 过期", "PIPL §14",
+    ),
+    Rule(
+        "person_consent_withdrawn", _USE, lambda f: f.persons == Given.WITHDRAWN,
+        "a person whom the consent concerns has withdrawn the own consent: the enterprise's alone is not enough",
+        "相关个人已撤回其单独同意：仅有企业授权不足以使用", "PIPL §13, §15, §29",
+    ),
+    Rule(
+        "person_consent_missing", _USE, lambda f: f.persons == Given.MISSING,
+        "the consent concerns a person whose own consent is not there, has run out or covers less: ask that person",
+        "授权涉及自然人，其单独同意尚未取得、已到期或范围不足：请取得本人同意", "R44, PIPL §13, §29",
+    ),
+    Rule(
+        "persons_unknown", _USE, lambda f: f.persons not in _PERSONS,
+        "whether the persons whom the consent concerns have consented was not looked up",
+        "未查询相关个人是否已单独同意", "PIPL §29",
     ),
     Rule(
         "use_not_consented", _USE, lambda f: f.use not in f.consented_modes,

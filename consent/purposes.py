@@ -100,3 +100,5 @@ CATEGORIES: Mapping[str, tuple[str, str]] = {
 }
 # Data about natural persons: held only with the person's own consent besides the enterprise's (PIPL §13, §29).
 PERSONAL_CATEGORIES = frozenset({"key_persons"})
+# Data that stay with the lender: they take part in joint training and are told to nobody (R43).
+LENDER_CATEGORIES = frozenset({"credit"})

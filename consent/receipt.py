@@ -17,7 +17,7 @@ from rfc8785 import CanonicalizationError
 
 from consent import artefact
 from consent.canonical import canonical
-from consent.evidence import NotTheEnterprise, check_follows, kind_of, role_of
+from consent.evidence import ENTERPRISE, PARTIES, PERSON, REGISTRAR, NotTheEnterprise, check_follows, kind_of, role_of
 from consent.keyring import Keyring, UnknownKey
 from consent.keys import BadSignature, SigningKey, VerifyingKey
 from consent.ledger.entries import matches
@@ -31,7 +31,19 @@ from consent.times import BadTime, parse, stamp
 
 TYP: Final = "creditlab-receipt+jws"
 VERSION: Final = 1
-STEPS: Final[Mapping[str, str]] = {"request": "request", "consent": "grant", "refusal": "refuse"}
+STEPS: Final[Mapping[str, str]] = {
+    "request": "request",
+    "consent": "grant",
+    "refusal": "refuse",
+    "person_consent": "person_grant",
+    "person_refusal": "person_refuse",
+    "person_withdrawal": "person_withdraw",
+}
+# what changes another document carries that one besides: type → the types that it may change
+CHANGES: Final[Mapping[str, tuple[str, ...]]] = {
+    "transition": ("request", "consent"),
+    "person_withdrawal": ("person_consent",),
+}
 _JWS = frozenset({"payload", "protected", "signature"})
 _HEADER = frozenset({"alg", "kid", "typ"})
 _PAYLOAD = frozenset(
@@ -107,8 +119,9 @@ class LedgerPosition:
 class ReceiptView:
     """What a verified receipt says. `proven` is there when an inclusion proof was checked with it.
 
-    `evidence` is the kind that the document states; under `session_code` the platform stood for the enterprise, so
-    that `enterprise_key_id` is None, as it is for what the platform signs of its own.
+    `party` is whose word the document is: `enterprise`, `person` or `platform`. `evidence` is the kind that it states;
+    under `session_code` the platform stood for the party, so that neither has a key id, as for what the platform signs
+    of its own.
     """
 
     receipt_id: str
@@ -125,7 +138,9 @@ class ReceiptView:
     hash: str
     document_hash: str
     document: Document
+    party: str
     enterprise_key_id: str | None
+    person_key_id: str | None
     evidence: str | None
     ledger: LedgerPosition | None
     proven: Proven | None
@@ -206,7 +221,8 @@ def verify(
     if proof is not None:
         proven = _check_proof(proof, ledger, payload["document"], keyring, witnesses, quorum)
     body = payload["document"]["body"]
-    named = enterprise_key(payload["document"]) if artefact.signer_of(body) == "enterprise" else None
+    party = artefact.signer_of(body)
+    named = enterprise_key(payload["document"]) if party in PARTIES else None
     return ReceiptView(
         receipt_id=payload["receipt_id"],
         platform=payload["platform"],
@@ -222,7 +238,9 @@ def verify(
         hash=payload["hash"],
         document_hash=payload["document_hash"],
         document=payload["document"],
-        enterprise_key_id=None if named is None else named.key_id,
+        party=party,
+        enterprise_key_id=None if named is None or party != ENTERPRISE else named.key_id,
+        person_key_id=None if named is None or party != PERSON else named.key_id,
         evidence=kind_of(body),
         ledger=ledger,
         proven=proven,
@@ -308,12 +326,12 @@ def _check_document(payload: Document, suite_id: str) -> None:
     body = _body(document, "document")
     step = _step(body)
     about = body
-    if body["type"] == "transition":
+    if body["type"] in CHANGES:
         about = _body(_carried(payload["consent"], payload["recorded_at"]), "consent.document")
-        if about.get("type") not in ("request", "consent") or about.get("consent_id") != body.get("consent_id"):
+        if about.get("type") not in CHANGES[body["type"]] or about.get("consent_id") != body.get("consent_id"):
             raise InconsistentReceipt("consent: not the document that the transition changes")
     elif payload["consent"] is not None:
-        raise MalformedReceipt("consent: only a transition carries the document it changes besides")
+        raise MalformedReceipt("consent: only a transition or withdrawal carries the document it changes besides")
     said = {
         "transition": step,
         "consent_id": body.get("consent_id"),
@@ -321,8 +339,9 @@ def _check_document(payload: Document, suite_id: str) -> None:
         "recipient": about.get("recipient"),
         "purpose": about.get("purpose"),
     }
-    if about.get("enterprise") != body.get("enterprise"):
-        raise InconsistentReceipt("enterprise: the transition and the consent name two")
+    for name in ("enterprise", "person"):
+        if about.get(name) != body.get(name):
+            raise InconsistentReceipt(f"{name}: the transition and the consent name two")
     for name, value in said.items():
         if payload[name] != value:
             raise InconsistentReceipt(f"{name}: the document says {value!r}, the receipt {payload[name]!r}")
@@ -378,18 +397,18 @@ def _check_signatures(document: Document, at: str, keyring: Keyring, allowed: Co
     try:
         roles = [signature["role"] for signature in document["signatures"]]
         by = artefact.signer_of(document["body"])
-        needed = {"platform", role_of(document["body"]) if by == "enterprise" else by}
+        needed = {"platform", role_of(document["body"]) if by in PARTIES else by}
         if missing := sorted(needed - set(roles)):
             raise InconsistentReceipt(f"the document lacks the signature of the {missing[0]}")
         for role in roles:
             if role == "platform":
                 # the receipt's own signature, by a valid key, vouches for the date
                 keyring.verify(document, role, at, witnessed=True, allowed=allowed)
-            elif role not in ("enterprise", "registrar"):
+            elif role not in (*PARTIES, REGISTRAR):
                 verify_signature(document, role, allowed=allowed)
-        if by == "enterprise":
+        if by in PARTIES:
             verify_signature(document, by, allowed=allowed)
-        if idle := sorted({"enterprise", "registrar"}.intersection(roles) - needed):
+        if idle := sorted({*PARTIES, REGISTRAR}.intersection(roles) - needed):
             raise InconsistentReceipt(
                 f"the document carries a signature of the {idle[0]} that its evidence has no use for"
             )
@@ -405,6 +424,7 @@ def _check_signatures(document: Document, at: str, keyring: Keyring, allowed: Co
 
 
 def _check_same_enterprise(transition: Document, consent: Document) -> None:
+    # whose a person's withdrawal is, its pseudonym says, which the platform attests: any of the person's keys will do
     if artefact.signer_of(transition["body"]) != "enterprise" or artefact.signer_of(consent["body"]) != "enterprise":
         return
     body = transition["body"]

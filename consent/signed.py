@@ -56,14 +56,18 @@ def countersign(document: Document, key: SigningKey, role: str) -> Document:
 
 
 def passkey_challenge(body: Document) -> bytes:
-    """What a passkey signs for `body`: the SHA-256 of the payload that an enterprise's Ed25519 key would sign."""
-    return passkey.challenge(_payload(body, [], evidence.ENTERPRISE))
+    """What a passkey signs for `body`: the SHA-256 of the payload that an enterprise's Ed25519 key would sign.
+
+    A person's own document is signed in the role `person`, so that neither can be passed off as the other.
+    """
+    return passkey.challenge(_payload(body, [], evidence.party_of(body)))
 
 
 def sign_with_passkey(body: Document, key: PasskeyKey, assertion: Assertion) -> Document:
-    """A document with the enterprise's assertion as its one signature, verified. Raises BadSignature by name."""
-    document = {"body": body, "signatures": [passkey.signature_object(key, assertion, evidence.ENTERPRISE)]}
-    verify(document, evidence.ENTERPRISE)
+    """A document with the party's assertion as its one signature, verified. Raises BadSignature by name."""
+    role = evidence.party_of(body)
+    document = {"body": body, "signatures": [passkey.signature_object(key, assertion, role)]}
+    verify(document, role)
     return document
 
 
@@ -77,14 +81,16 @@ def signer(document: Document, role: str) -> VerifyingKey:
 
 
 def enterprise_key(document: Document) -> PublicKey | None:
-    """The enterprise's public key as its signature names it; None where the platform stood for it as registrar."""
-    if _acting(document, evidence.ENTERPRISE) == evidence.REGISTRAR:
-        return None
-    return _public(_find(document, evidence.ENTERPRISE)[1])
+    """The public key of the enterprise, or of the person in a person's own document, as the signature names it.
+
+    None where the platform stood for them as registrar.
+    """
+    role = evidence.role_of(document["body"])
+    return None if role == evidence.REGISTRAR else _public(_find(document, role)[1])
 
 
 def signatory(document: Document) -> bytes:
-    """Who stands for the enterprise: its raw public key, or `evidence.NO_KEY`."""
+    """Who stands for the enterprise (or the person): the raw public key, or `evidence.NO_KEY`."""
     key = enterprise_key(document)
     return evidence.NO_KEY if key is None else key.raw
 
@@ -96,9 +102,9 @@ def _public(signature: Document, name: str | None = None) -> PublicKey:
 
 
 def _acting(document: Document, role: str) -> str:
-    """The role whose signature gives `role`'s word: the enterprise's may be the registrar's."""
+    """The role whose signature gives `role`'s word: an enterprise's or a person's may be the registrar's."""
     body = document.get("body")
-    return evidence.role_of(body) if role == evidence.ENTERPRISE and isinstance(body, dict) else role
+    return evidence.role_of(body) if role in evidence.PARTIES and isinstance(body, dict) else role
 
 
 def _find(document: Document, role: str) -> tuple[int, Document]:
@@ -120,8 +126,9 @@ def verify(
     decides what it is worth (an enterprise's key is attested by the platform's countersignature over it). With
     `allowed`, a suite that is not among those ids is refused (SuiteNotAllowed), however valid the signature.
 
-    The role `enterprise` is proved as the body's evidence says: by a key of a suite, by a passkey made for the site
-    whose hash the evidence refers to, or by the platform as registrar, with the very key that it countersigns with.
+    The role `enterprise`, or `person` for a person's own documents, is proved as the body's evidence says: by a key of
+    a suite, by a passkey made for the site whose hash the evidence refers to, or by the platform as registrar, with the
+    very key that it countersigns with.
     Signed in another way than stated it is refused (EvidenceMismatch).
     A body that JSON cannot carry raises rfc8785.CanonicalizationError or UnicodeEncodeError.
     """
@@ -150,8 +157,8 @@ def verify(
     body = document["body"]
     if not isinstance(body, dict):
         raise BadSignature("the body is not an object")
-    if role == evidence.ENTERPRISE:
-        evidence.check(body, name)
+    if role in evidence.PARTIES:
+        evidence.check(body, role, name)
     payload = _payload(body, document["signatures"][:position], acting)
     if isinstance(named, PasskeyKey):
         _verify_passkey(body, signature, named, payload, role)
@@ -163,9 +170,10 @@ def verify(
 
 
 def _verify_passkey(body: Document, signature: Document, key: PasskeyKey, payload: bytes, role: str) -> None:
-    if role != evidence.ENTERPRISE:
+    if role not in evidence.PARTIES:
         raise evidence.EvidenceMismatch(
-            f"a passkey signs as the enterprise only, found role {role}", f"通行密钥只能以企业身份签署，实为 {role}"
+            f"a passkey signs as the enterprise or the person only, found role {role}",
+            f"通行密钥只能以企业或个人身份签署，实为 {role}",
         )
     site = body["evidence"].get("reference")
     passkey.check(Assertion.from_signature(signature), key, passkey.challenge(payload), site)

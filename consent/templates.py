@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from consent.artefact import covers, frequency_within, no_more
 from consent.errors import Refused
+from consent.form import covers, frequency_within, no_more
 from consent.purposes import CATEGORIES, PERSONAL_CATEGORIES, PURPOSE_MODES, Mode, Purpose
 from consent.times import parse
 

@@ -1,4 +1,4 @@
-"""What the platform signs for the nodes: a job's ticket, a permit to score one enterprise, a release order, a question.
+"""What the platform signs for the nodes: a job's ticket, a permit for one use of one enterprise, an order, a question.
 
 A node does what such a document says and nothing else, and only after checking the signature against the
 platform key it was given at admission, the form, and the time.
@@ -13,7 +13,7 @@ from consent.artefact import MalformedDocument
 from consent.canonical import digest
 from consent.keys import SigningKey, VerifyingKey
 from consent.policy import MODES, RECIPES, Denied
-from consent.purposes import Purpose
+from consent.purposes import CATEGORIES, Mode, Purpose
 from consent.signed import Document, sign, verify
 from consent.times import BadTime, parse
 
@@ -42,6 +42,17 @@ _PERMIT: Mapping[str, type] = {
     "permit_id": str, "consent_id": str, "enterprise": str, "recipient": str, "purpose": str,
     "release_sha256": str, "parties": dict, "reason": str, "user": str, "issued_at": str, "expires_at": str,
 }  # fmt: skip
+_DATA_PERMIT: Mapping[str, type] = {
+    "permit_id": str, "usage_id": str, "consent_id": str, "enterprise": str, "recipient": str, "provider": str,
+    "node": str, "purpose": str, "use": str, "data": dict, "window_months": int, "form": str, "request_sha256": str,
+    "reason": str, "user": str, "issued_at": str, "expires_at": str,
+}  # fmt: skip
+# how each use of data is answered; the one word of a verification has no form to choose
+DATA_FORMS: Mapping[Mode, tuple[str, ...]] = {
+    Mode.RAW_DETAIL: ("json",),
+    Mode.VERIFICATION: ("word",),
+    Mode.REPORT_QUERY: ("json", "pdf"),
+}
 _QUESTION: Mapping[str, type] = {
     "question_id": str, "consent_id": str, "enterprise": str, "issued_at": str, "expires_at": str,
 }  # fmt: skip
@@ -101,6 +112,23 @@ def _check_ticket_body(body: Body) -> Body:
     return body
 
 
+def _check_data_body(body: Body) -> Body:
+    body = _shape(body, "data_permit", _DATA_PERMIT)
+    _one_of(body["purpose"], tuple(Purpose), "purpose")
+    _one_of(body["use"], tuple(DATA_FORMS), "use")
+    _one_of(body["form"], DATA_FORMS[Mode(body["use"])], "form")
+    data = body["data"]
+    if not data or (len(data) > 1 and body["use"] != Mode.REPORT_QUERY):
+        raise MalformedDocument("data: one category is needed, or several of a report")
+    for category, items in data.items():
+        _one_of(category, tuple(CATEGORIES), "data")
+        if items != "*" and not (isinstance(items, list) and items and all(isinstance(one, str) for one in items)):
+            raise MalformedDocument(f"data.{category}: * or a list of items is needed")
+    if isinstance(body["window_months"], bool) or body["window_months"] < 1:
+        raise MalformedDocument("window_months: a number of months above 0 is needed")
+    return body
+
+
 def make_ticket(key: SigningKey, **fields: Any) -> Document:
     """A signed ticket. `fields` are those of the ticket's body; raises MalformedDocument."""
     return sign(_check_ticket_body({"type": "ticket", "version": VERSION, **fields}), key, "platform")
@@ -113,6 +141,14 @@ def make_permit(key: SigningKey, **fields: Any) -> Document:
         key,
         "platform",
     )
+
+
+def make_data_permit(key: SigningKey, **fields: Any) -> Document:
+    """A signed permit to tell data of one enterprise once. `request_sha256` binds what is asked beside it, "" for none.
+
+    Raises MalformedDocument.
+    """
+    return sign(_check_data_body({"type": "data_permit", "version": VERSION, **fields}), key, "platform")
 
 
 def make_release_order(key: SigningKey, **fields: Any) -> Document:
@@ -143,6 +179,10 @@ def check_ticket(document: Document, platform: VerifyingKey, at: str) -> Body:
 
 def check_permit(document: Document, platform: VerifyingKey, at: str) -> Body:
     return _current(_shape(verify(document, "platform", platform), "score_permit", _PERMIT), at)
+
+
+def check_data_permit(document: Document, platform: VerifyingKey, at: str) -> Body:
+    return _current(_check_data_body(verify(document, "platform", platform)), at)
 
 
 def check_impact_question(document: Document, platform: VerifyingKey, at: str) -> Body:

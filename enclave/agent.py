@@ -1,7 +1,7 @@
 """The node's agent: polls the control plane for signed work, does it, and tells how it went.
 
 It owns the life of the process: registration, the relay's port, running jobs, shutdown. It obeys only documents
-signed by the platform key it was admitted with.
+signed by the platform key it was admitted with, or by one that follows from it (`enclave.platform_keys`).
 """
 
 from __future__ import annotations
@@ -28,8 +28,12 @@ from enclave.endings import NODE_RESTARTED, NODE_STOPPED, JobEnded, cause_of, st
 from enclave.gate import Consents
 from enclave.jobs import Job
 from enclave.journal import Journal
+from enclave.meanings import explained
+from enclave.permitted import Permitted
+from enclave.platform_keys import PlatformKeys
 from enclave.recalls import Recalls
 from enclave.scoring import ScoreDesk
+from enclave.sharing import DataDesk
 from enclave.uses import Uses
 from features.tables import load_side
 from federated.relay.client import RelayClient
@@ -39,6 +43,7 @@ from federated.relay.server import RelayServer
 log = logging.getLogger("creditlab.agent")
 RETRY_SECONDS = 2.0
 REPORT_SECONDS = 0.3
+KEYRING_SECONDS = 600.0
 
 
 def _now() -> str:
@@ -55,19 +60,22 @@ class Agent:
         self._side = load_side(config.data, config.role, config.party)
         self._journal = Journal(config.state_dir / "journal.sqlite")
         self._control = Control(config.control_url, config.ca, config.token())
+        self._platform = PlatformKeys(config.platform(), self._journal, self._control.keyring)
         self._consents = Consents(
             self._journal,
-            config.platform(),
+            self._platform,
             self._control.feed,
             config.refuse_evidence,
             lease=config.feed_lease_seconds,
         )
-        self._recalls = Recalls(self._journal, self._consents, self._control, config.platform())
+        self._recalls = Recalls(self._journal, self._consents, self._control, self._platform)
         self._uses = Uses(self._journal, self._consents)
         self._zone_key = vault.load_zone_key(config.state_dir) if config.role == "lab" else None
         self._relay = RelayServer(config.identity, config.relay) if config.relay else None
-        self._airlock = Airlock(config, self._journal, self._control, self._consents)
-        self._scores = ScoreDesk(config, self._side, self._consents, self._journal, self._airlock)
+        self._airlock = Airlock(config, self._platform, self._journal, self._control, self._consents)
+        permitted = Permitted(self._platform, self._consents, self._journal)
+        self._scores = ScoreDesk(config, permitted, self._side, self._airlock)
+        self._data = DataDesk(config, permitted)
         self._jobs: dict[str, Job] = {}
         self._tasks: set[asyncio.Task] = set()
         self._handling: set[str] = set()
@@ -85,11 +93,12 @@ class Agent:
         try:
             await self._register()
             await self._report_interrupted()
-            shares = asyncio.ensure_future(self._tell_shares())
+            beside = [asyncio.ensure_future(one) for one in (self._tell_shares(), self._follow_keys())]
             try:
                 await self._poll()
             finally:
-                shares.cancel()
+                for one in beside:
+                    one.cancel()
         finally:
             for job in self._jobs.values():
                 job.cancel(NODE_STOPPED)
@@ -133,7 +142,7 @@ class Agent:
             "institution": self._config.institution,
             "relay": self._config.relay,
             "zone_key": vault.public_b64(self._zone_key) if self._zone_key else None,
-            "datasets": [self._side.describe()],
+            "datasets": [explained(self._side.describe()) if self._config.role == "lab" else self._side.describe()],
         }
         await self._unless_stopped(self._persist(self._control.register, description))
 
@@ -180,6 +189,15 @@ class Agent:
             except Exception:
                 log.exception("shares")  # told at the next turn
 
+    async def _follow_keys(self) -> None:
+        """Hears of a key that was retired or compromised, also where nothing is signed by a new one yet."""
+        while True:
+            try:
+                await self._platform.refresh()
+            except (BadSignature, JobEnded) as error:
+                log.error("the platform's keyring was not taken: %s", error)
+            await asyncio.sleep(KEYRING_SECONDS)
+
     def _spawn(self, key: str, work: Awaitable) -> None:
         """Runs one piece of work; the same item coming again meanwhile is ignored."""
         if key in self._handling:
@@ -213,6 +231,9 @@ class Agent:
         elif kind == "score":
             body = item["permit"]["body"]
             self._spawn(f"score {body.get('permit_id')}", self._score(item["permit"]))
+        elif kind == "data":
+            body = item["permit"]["body"]
+            self._spawn(f"data {body.get('permit_id')}", self._share(item["permit"], item.get("request")))
         elif kind == "release":
             self._spawn(f"release {item['order']['body'].get('release_id')}", self._release(item["order"]))
         elif kind == "impact":
@@ -226,7 +247,8 @@ class Agent:
 
     async def _job(self, document: dict) -> None:
         try:
-            ticket = check_ticket(document, self._config.platform(), _now())
+            await self._platform.learn([document])
+            ticket = check_ticket(document, self._platform.current(document), _now())
         except (BadSignature, MalformedDocument, Denied) as error:
             log.error("refused a ticket: %s", error)
             job_id = str(document.get("body", {}).get("job_id", ""))
@@ -331,18 +353,27 @@ class Agent:
             ticket["job_id"], digest, seconds
         )
 
-    # -- scores and releases -----------------------------------------------------------------------------------
+    # -- scores, data and releases -----------------------------------------------------------------------------------
 
     async def _score(self, document: dict) -> None:
+        permit_id, answer = await self._answered(document, self._scores.score(document))
+        await self._persist(self._control.score_answer, permit_id, answer)
+
+    async def _share(self, document: dict, request: dict | None) -> None:
+        permit_id, answer = await self._answered(document, self._data.tell(document, request))
+        await self._persist(self._control.data_answer, permit_id, answer)
+
+    async def _answered(self, document: dict, work: Awaitable[dict]) -> tuple[str, dict]:
+        """The permit's number, and the result or why there is none."""
         permit_id = str(document["body"].get("permit_id", ""))
         try:
-            answer = {"result": await self._scores.score(document)}
+            return permit_id, {"result": await work}
         except Exception as error:
             cause = cause_of(error)
             if cause.code == "internal_error":
-                log.exception("score %s", permit_id)
-            answer = {"error": {"code": cause.code, "message": cause.message, "message_zh": cause.message_zh}}
-        await self._persist(self._control.score_answer, permit_id, answer)
+                log.exception("permit %s", permit_id)
+            told = {"code": cause.code, "message": cause.message, "message_zh": cause.message_zh}
+            return permit_id, {"error": told}
 
     async def _impact(self, document: dict) -> None:
         question_id, answer = await self._recalls.answer(document)

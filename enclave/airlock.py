@@ -26,6 +26,7 @@ from enclave.gate import Consents
 from enclave.jobs import Finished
 from enclave.journal import Journal
 from enclave.pki import write_private
+from enclave.platform_keys import PlatformKeys
 from enclave.sandbox import PROJECT
 from federated.relay.client import RelayClient
 from federated.relay.link import Cause, LinkEnded
@@ -63,8 +64,11 @@ def machine_checks(model: dict) -> None:
 class Airlock:
     """The lab publishes candidates and releases them; a bank fetches what was released to it."""
 
-    def __init__(self, config: NodeConfig, journal: Journal, control: Control, consents: Consents) -> None:
+    def __init__(
+        self, config: NodeConfig, platform: PlatformKeys, journal: Journal, control: Control, consents: Consents
+    ) -> None:
         self._config = config
+        self._platform = platform
         self._consents = consents
         self._journal = journal
         self._control = control
@@ -148,7 +152,7 @@ class Airlock:
         release_id = str(document["body"].get("release_id", ""))
         try:
             await self._consents.sync()
-            order = self._checked(document)
+            order = await self._checked(document)
             size = await (self._release(order) if self._config.role == "lab" else self._fetch(order, document))
         except Exception as error:
             cause = cause_of(error)
@@ -158,10 +162,11 @@ class Airlock:
             return release_id, {"state": "failed", **told}
         return release_id, {"state": "released", "bytes": size}
 
-    def _checked(self, document: dict) -> dict:
+    async def _checked(self, document: dict) -> dict:
         at = stamp(datetime.now(UTC))
         try:
-            order = check_release_order(document, self._config.platform(), at)
+            await self._platform.learn([document])
+            order = check_release_order(document, self._platform.current(document), at)
         except (BadSignature, MalformedDocument) as error:
             raise JobEnded(Cause("order_refused", f"the release order was refused: {error}", "放行指令无效")) from error
         bank = order["parties"].get("bank", {}).get("institution", "")
@@ -214,7 +219,7 @@ class Airlock:
     async def answer_fetch(self, caller: str, request: dict) -> bytes:
         """The released file, for the bank node that the order names. Raises Refused."""
         try:
-            order = self._checked(request["order"])
+            order = await self._checked(request["order"])
             if order["parties"].get("bank", {}).get("node") != caller:
                 raise JobEnded(
                     Cause("order_refused", "the order names another bank node", "放行指令指定了另一银行节点")

@@ -34,6 +34,8 @@ class NodeConfig:
     state_dir: Path
     party: str | None = None
     relay: str | None = None
+    # a lab's event store, out of which it answers queries, verifications and reports
+    store: Path | None = None
     # for how long the last signed head of the consent feed permits new work and rounds, seconds
     feed_lease_seconds: float = 60.0
     # between two reports of the share of a released model's cohort that has withdrawn, seconds
@@ -54,6 +56,7 @@ class NodeConfig:
 
 
 _PATHS = ("data", "ca", "cert", "key", "token_file", "platform_key", "state_dir")
+_OPTIONAL_PATHS = ("store",)
 _REQUIRED = ("name", "institution", "role", "control_url", *_PATHS)
 
 
@@ -76,7 +79,9 @@ def load(path: Path) -> NodeConfig:
         raise BadConfig(f"{path}: field role: bank or lab is needed, found {raw['role']!r}")
     if (raw["role"] == "lab") != bool(raw.get("relay")):
         raise BadConfig(f"{path}: field relay: a lab node needs the address it listens on (host:port), a bank has none")
-    for name in _PATHS:
+    if raw["role"] != "lab" and raw.get("store"):
+        raise BadConfig(f"{path}: field store: a bank node has none, take it out")
+    for name in (*_PATHS, *(one for one in _OPTIONAL_PATHS if one in raw)):
         raw[name] = (path.parent / raw[name]).resolve()
         if name != "state_dir" and not raw[name].exists():
             raise BadConfig(f"{path}: field {name}: {raw[name]} does not exist")

@@ -50,6 +50,21 @@ class Control:
                 )
             ) from error
 
+    async def keyring(self) -> bytes:
+        """The platform's keyring, in the one form in which it is verified. Raises JobEnded like `feed`."""
+        try:
+            answer = await self._http.get("/v1/keyring")
+            answer.raise_for_status()
+        except httpx.HTTPError as error:
+            raise JobEnded(
+                Cause(
+                    "control_plane_unreachable",
+                    "the control plane did not give its keyring; nothing by an unknown key is taken without it",
+                    "控制平面未返回密钥环，无法核验未知密钥的签名",
+                )
+            ) from error
+        return answer.content
+
     async def work(self, feed: int, wait: float = WAIT_SECONDS) -> tuple[list[dict], int]:
         """What waits for this node, and how far the feed reaches; answers when there is work or news after `feed`."""
         params = {"wait": wait, "feed": feed}
@@ -77,6 +92,9 @@ class Control:
 
     async def score_answer(self, permit_id: str, answer: dict) -> None:
         await self._call("POST", f"/v1/node/scores/{permit_id}", json=answer)
+
+    async def data_answer(self, permit_id: str, answer: dict) -> None:
+        await self._call("POST", f"/v1/node/data/{permit_id}", json=answer)
 
     async def release_state(self, release_id: str, state: dict) -> None:
         await self._call("POST", f"/v1/node/releases/{release_id}", json=state)

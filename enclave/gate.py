@@ -14,11 +14,11 @@ from datetime import UTC, datetime, timedelta
 
 from consent import feed
 from consent.book import FeedGap, verify_event
-from consent.keys import VerifyingKey
 from consent.policy import Facts, check
 from consent.times import parse, stamp
 from enclave.endings import JobEnded
 from enclave.journal import Heard, Journal
+from enclave.platform_keys import PlatformKeys
 from federated.relay.link import Cause
 
 # Two organisations' clocks: a peer's "now" further from ours than this is refused rather than believed.
@@ -55,7 +55,7 @@ class Consents:
     def __init__(
         self,
         journal: Journal,
-        platform: VerifyingKey,
+        platform: PlatformKeys,
         fetch: Callable[[int], Awaitable[dict]],
         refused: frozenset[str] = frozenset(),
         *,
@@ -96,13 +96,13 @@ class Consents:
         """What a page says, verified in itself and against everything heard before; and the links of its events."""
         at, events = self._clock(), page["events"]
         feed.check_clock(self._heard.seen_at, at)
-        head = feed.read_head(page["signed_head"], self._platform)
+        head = feed.read_head(page["signed_head"], self._platform.current(page["signed_head"]))
         feed.check_follows(self._heard.head, head, at)
         chain, links, seq = self._chain, {}, self.book.head
         for event in events:
             if event["seq"] != seq + 1:
                 raise FeedGap(f"event {event['seq']} follows {seq}: read the feed again from there")
-            verify_event(event, self._platform)
+            verify_event(event, self._platform.ever(event["document"]))
             seq = event["seq"]
             chain = links[seq] = feed.link(chain, seq, event["document"])
         feed.check_chain(chain, seq, head)
@@ -115,6 +115,7 @@ class Consents:
 
     async def _take(self, page: dict) -> tuple[feed.Head, News]:
         """One page: verified and kept beside the loop, counted in it, so that no reader sees half an event."""
+        await self._platform.learn([page["signed_head"], *(event["document"] for event in page["events"])])
         heard, links = await asyncio.to_thread(self._checked, page)
         events, document = page["events"], page["signed_head"]
         try:

@@ -6,10 +6,12 @@ with the events that changed them, so a start reads them and replays nothing.
 
 from __future__ import annotations
 
+import gc
 import json
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -25,9 +27,11 @@ CREATE TABLE IF NOT EXISTS head (
   one INTEGER PRIMARY KEY CHECK (one = 1), seq INTEGER NOT NULL, chain BLOB NOT NULL, last INTEGER NOT NULL,
   at TEXT NOT NULL, seen_at TEXT NOT NULL, document TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS keyring (one INTEGER PRIMARY KEY CHECK (one = 1), statements BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS book_first (one INTEGER PRIMARY KEY CHECK (one = 1), row TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS book_terms (number INTEGER PRIMARY KEY, terms TEXT NOT NULL UNIQUE);
 CREATE TABLE IF NOT EXISTS book (seq INTEGER PRIMARY KEY, terms INTEGER NOT NULL, row TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS book_word (seq INTEGER PRIMARY KEY, row TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS dropped (job_id TEXT NOT NULL, enterprise TEXT NOT NULL, PRIMARY KEY (job_id, enterprise));
 CREATE TABLE IF NOT EXISTS recalled (sha256 TEXT PRIMARY KEY, at TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS told_share (release_id TEXT PRIMARY KEY, share REAL NOT NULL);
@@ -48,7 +52,31 @@ CREATE TRIGGER IF NOT EXISTS use_kept BEFORE DELETE ON use BEGIN SELECT RAISE(AB
 """
 
 
+_ROWS = 500  # read at once: few enough to stay in the processor's cache
 _TERMS = 2  # the place of the terms in a row of the book; they are kept once for all that agreed to the same
+
+
+def _changed(events: Iterable[dict], book: ConsentBook) -> tuple[dict[int, list], list[list]]:
+    """The book's rows that events may have changed: of consents by their place, and of what persons said."""
+    names: dict[str, set[str]] = {"enterprise": set(), "person": set()}
+    for event in events:
+        body = event["document"]["body"]
+        if "consent_id" in body:
+            names["person" if "person" in body else "enterprise"].add(body["consent_id"])
+    rows = {row[10]: row for name in names["enterprise"] for row in book.rows_of(name)}
+    return rows, [book.word_row(name) for name in sorted(names["person"])]
+
+
+@contextmanager
+def _no_collecting() -> Iterator[None]:
+    """While a million objects are made that all stay, looking for garbage among them takes half the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 @dataclass(frozen=True)
@@ -74,24 +102,34 @@ class Journal:
         with self._lock:
             self._db.close()
 
+    # -- the platform's keys -----------------------------------------------------------------------------------
+
+    def keyring(self) -> bytes | None:
+        with self._lock:
+            row = self._db.execute("SELECT statements FROM keyring").fetchone()
+        return None if row is None else bytes(row[0])
+
+    def keep_keyring(self, raw: bytes) -> None:
+        with self._lock, self._db:
+            self._db.execute("INSERT OR REPLACE INTO keyring VALUES (1, ?)", (raw,))
+
     # -- the feed ----------------------------------------------------------------------------------------------
 
     def append_events(
         self, events: list[dict], book: ConsentBook, heard: Heard, document: Document, links: dict[int, bytes]
     ) -> None:
         """The events, the book's rows that they changed, and the head that ends them; all or nothing."""
-        names = {e["document"]["body"]["consent_id"] for e in events if e["kind"] != "institution_state"}
-        rows = {row[10]: row for name in names for row in book.rows_of(name)}
+        rows, words = _changed(events, book)
         with self._lock, self._db:
             self._db.executemany(
                 "INSERT INTO feed VALUES (?, ?)",
                 [(event["seq"], json.dumps(event, ensure_ascii=False)) for event in events],
             )
             self._db.executemany("INSERT INTO chain VALUES (?, ?)", list(links.items()))
-            self._keep(book, rows)
+            self._keep(book, rows, words)
             self._hear(heard, document)
 
-    def _keep(self, book: ConsentBook, rows: dict[int, list]) -> None:
+    def _keep(self, book: ConsentBook, rows: dict[int, list], words: Iterable[list] = ()) -> None:
         numbers: dict[str, int] = {}
         kept = []
         for seq, row in rows.items():
@@ -103,6 +141,10 @@ class Journal:
             rest = [*row[:_TERMS], None, *row[_TERMS + 1 :]]
             kept.append((seq, numbers[terms], json.dumps(rest, ensure_ascii=False)))
         self._db.executemany("INSERT OR REPLACE INTO book VALUES (?, ?, ?)", kept)
+        self._db.executemany(
+            "INSERT OR REPLACE INTO book_word VALUES (?, ?)",
+            [(row[0], json.dumps(row, ensure_ascii=False)) for row in words],
+        )
         self._db.execute("INSERT OR REPLACE INTO book_first VALUES (1, ?)", (json.dumps(book.first_row()),))
 
     def keep(self, book: ConsentBook, chain: bytes) -> None:
@@ -113,6 +155,7 @@ class Journal:
             self._db.execute("INSERT OR REPLACE INTO chain VALUES (?, ?)", (book.head, chain))
             while part := {row[10]: row for row in islice(rows, 10_000)}:
                 self._keep(book, part)
+            self._keep(book, {}, book.dump_words())
 
     def hear(self, heard: Heard, document: Document) -> None:
         """A fresh head that brought no event."""
@@ -144,15 +187,15 @@ class Journal:
 
         Rows of another version are set aside, and the feed on record is replayed in their stead.
         """
-        with self._lock:
+        with self._lock, _no_collecting():
             first = self._db.execute("SELECT row FROM book_first").fetchone()
             book = ConsentBook(refused)
             if first is not None:
                 try:
-                    book = ConsentBook.load(self._rows(first[0]), refused)
+                    book = ConsentBook.load(self._rows(first[0]), refused, self._words())
                 except ValueError:
                     with self._db:
-                        for table in ("book_first", "book", "book_terms", "chain"):
+                        for table in ("book_first", "book", "book_terms", "book_word", "chain"):
                             self._db.execute(f"DELETE FROM {table}")  # noqa: S608 (own names)
             self._replay(book)
         return book
@@ -160,10 +203,16 @@ class Journal:
     def _rows(self, first: str) -> Iterator[list]:
         terms = {number: json.loads(text) for number, text in self._db.execute("SELECT number, terms FROM book_terms")}
         yield json.loads(first)
-        for number, text in self._db.execute("SELECT terms, row FROM book ORDER BY seq"):
-            row = json.loads(text)
-            row[_TERMS] = terms[number]
-            yield row
+        found = self._db.execute("SELECT terms, row FROM book ORDER BY seq")
+        while part := found.fetchmany(_ROWS):
+            rows = json.loads("[" + ",".join([text for _, text in part]) + "]")  # one call for many rows
+            for (number, _), row in zip(part, rows, strict=True):
+                row[_TERMS] = terms[number]
+                yield row
+
+    def _words(self) -> Iterator[list]:
+        for (text,) in self._db.execute("SELECT row FROM book_word ORDER BY seq"):
+            yield json.loads(text)
 
     def _replay(self, book: ConsentBook) -> None:
         """Events that were kept without the book's rows: an earlier version's, or those of rows set aside."""
@@ -171,17 +220,17 @@ class Journal:
         if not texts:
             return
         start = self._db.execute("SELECT digest FROM chain WHERE seq = ?", (book.head,)).fetchone()
-        chain, links, rows = START if start is None else bytes(start[0]), [], {}
+        chain, links, events = START if start is None else bytes(start[0]), [], []
         for (text,) in texts:
             event = json.loads(text)
             book.apply(event)
             chain = link(chain, event["seq"], event["document"])
             links.append((event["seq"], chain))
-            if event["kind"] != "institution_state":
-                rows |= {row[10]: row for row in book.rows_of(event["document"]["body"]["consent_id"])}
+            events.append(event)
+        rows, words = _changed(events, book)
         with self._db:
             self._db.executemany("INSERT OR REPLACE INTO chain VALUES (?, ?)", links)
-            self._keep(book, rows)
+            self._keep(book, rows, words)
 
     # -- jobs --------------------------------------------------------------------------------------------------
 

@@ -12,14 +12,17 @@ import logging
 import httpx
 
 from consent.artefact import MalformedDocument
-from consent.keys import BadSignature, VerifyingKey
+from consent.book import Entry
+from consent.keys import BadSignature
 from consent.lifecycle import State
+from consent.person import Given
 from consent.policy import Denied
 from consent.ticket import check_impact_question
 from enclave.control import Control
 from enclave.endings import JobEnded, cause_of
 from enclave.gate import Consents, now
 from enclave.journal import Journal
+from enclave.platform_keys import PlatformKeys
 from federated.relay.link import Cause
 
 log = logging.getLogger("creditlab.recalls")
@@ -34,7 +37,7 @@ def coarse(share: float) -> float:
 class Recalls:
     """One node's part in recalls."""
 
-    def __init__(self, journal: Journal, consents: Consents, control: Control, platform: VerifyingKey) -> None:
+    def __init__(self, journal: Journal, consents: Consents, control: Control, platform: PlatformKeys) -> None:
         self._journal = journal
         self._consents = consents
         self._control = control
@@ -43,18 +46,23 @@ class Recalls:
     def share(self, job_id: str) -> float:
         """Of the rows that a job's model rests on, the part whose consent was withdrawn and not given anew.
 
-        What has expired or is paused was used rightly and is not counted (PIPL §15).
+        A person who takes the own consent back ends what rests on it just so. What has expired or is paused was used
+        rightly and is not counted (PIPL §15).
         """
         book = self._consents.book
         rows = self._journal.rests_on(job_id)
         gone = 0
         for enterprise, consent_id in rows:
             entry = book.by_id(consent_id)
-            if entry is None or entry.state is not State.WITHDRAWN:
+            if entry is None or not self._taken_back(entry):
                 continue
             newest = book.entry(enterprise, entry.terms.recipient, entry.terms.purpose)
-            gone += newest is None or newest.state is not State.ACTIVE
+            gone += newest is None or newest.state is not State.ACTIVE or self._taken_back(newest)
         return gone / len(rows) if rows else 0.0
+
+    def _taken_back(self, entry: Entry) -> bool:
+        persons = self._consents.book.persons(entry.consent_id, now())
+        return entry.state is State.WITHDRAWN or persons is Given.WITHDRAWN
 
     async def report(self) -> None:
         """Tells the shares that have changed, and takes note of what was recalled."""
@@ -75,7 +83,8 @@ class Recalls:
         """(question id, what to tell): the jobs that rest on a consent, or why this is not said."""
         question_id = str(document["body"].get("question_id", ""))
         try:
-            question = check_impact_question(document, self._platform, now())
+            await self._platform.learn([document])
+            question = check_impact_question(document, self._platform.current(document), now())
             await self._consents.sync()
             return question_id, {"job_ids": self._resting(question)}
         except (BadSignature, MalformedDocument) as error:

@@ -7,18 +7,15 @@ live consent themselves, and both put the use on record before they read the row
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 
-from consent.artefact import MalformedDocument
-from consent.keys import BadSignature
-from consent.policy import Denied
+from consent import errors
+from consent.policy import SCORE, Denied
+from consent.purposes import Mode
 from consent.ticket import check_permit
-from consent.times import stamp
 from enclave.airlock import Airlock
 from enclave.config import NodeConfig
-from enclave.endings import JobEnded
-from enclave.gate import Consents
-from enclave.journal import Journal
+from enclave.endings import JobEnded, cause_of
+from enclave.permitted import Permitted, refused
 from features.tables import Side
 from federated.relay.client import RelayClient
 from federated.relay.link import Cause
@@ -31,39 +28,23 @@ PART_SECONDS = 8.0
 class ScoreDesk:
     """One node's part in scoring; `score` at a bank, `answer_part` at the lab."""
 
-    def __init__(self, config: NodeConfig, side: Side, consents: Consents, journal: Journal, airlock: Airlock) -> None:
+    def __init__(self, config: NodeConfig, permitted: Permitted, side: Side, airlock: Airlock) -> None:
         self._config = config
+        self._permitted = permitted
         self._side = side
-        self._consents = consents
-        self._journal = journal
         self._airlock = airlock
 
-    async def _permitted(self, document: dict) -> dict:
+    async def _permit(self, document: dict) -> dict:
         """The permit's body once signature, time and live consent hold. Raises JobEnded or Denied."""
-        at = stamp(datetime.now(UTC))
-        try:
-            permit = check_permit(document, self._config.platform(), at)
-        except (BadSignature, MalformedDocument) as error:
-            raise JobEnded(Cause("permit_refused", f"the permit was refused: {error}", "评分许可无效")) from error
-        mine = permit["parties"].get(self._config.role, {}).get("node")
-        if mine != self._config.name:
-            raise JobEnded(Cause("permit_refused", "the permit names another node", "评分许可指定了另一个节点"))
-        await self._consents.sync()
-        consent = self._consents.book.live(
-            permit["enterprise"],
-            permit["recipient"],
-            permit["purpose"],
-            at,
+        permit = await self._permitted.read(document, check_permit)
+        if permit["parties"].get(self._config.role, {}).get("node") != self._config.name:
+            raise refused("the permit names another node", "许可指定了另一个节点")
+        await self._permitted.use(
+            permit,
+            SCORE,
             provider=permit["parties"]["lab"].get("institution"),
-            used=self._journal.past_uses(permit["enterprise"], permit["permit_id"]),
-        )
-        self._journal.record_uses(
-            [(permit["enterprise"], consent.consent_id)],
-            at=at,
-            recipient=permit["recipient"],
-            purpose=permit["purpose"],
+            use=Mode.SCORING,
             content=f"score with model {permit['release_sha256']}",
-            reference=permit["permit_id"],
         )
         return permit
 
@@ -82,7 +63,7 @@ class ScoreDesk:
 
     async def score(self, document: dict) -> dict:
         """{score, pd, margin, reasons}. Raises what `endings.cause_of` explains."""
-        permit = await self._permitted(document)
+        permit = await self._permit(document)
         model, own = self._own_part(permit)
         lab = permit["parties"]["lab"]
         client = RelayClient(self._config.identity, lab["relay"], lab["node"])
@@ -96,14 +77,12 @@ class ScoreDesk:
         """The lab's part, for the bank node that the permit names. Raises Refused."""
         try:
             document = request["permit"]
-            permit = await self._permitted(document)
+            permit = await self._permit(document)
             if permit["parties"].get("bank", {}).get("node") != caller:
-                raise JobEnded(Cause("permit_refused", "the permit names another bank node", "评分许可指定了另一银行"))
+                raise refused("the permit names another bank node", "许可指定了另一银行")
             _, own = self._own_part(permit)
-        except JobEnded as error:
-            raise Refused(error.cause) from error
-        except Denied as error:
-            raise Refused(Cause(error.code, error.message, error.message_zh)) from error
+        except (JobEnded, Denied, errors.Refused) as error:
+            raise Refused(cause_of(error)) from error
         except (KeyError, TypeError) as error:
             raise Refused(Cause("permit_refused", "not a score request", "评分请求格式错误")) from error
         return json.dumps(own).encode()

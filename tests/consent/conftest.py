@@ -6,10 +6,11 @@ import itertools
 
 import pytest
 
-from consent import artefact, templates
+from consent import artefact, person, templates
 from consent.canonical import digest
 from consent.keys import SigningKey
 from consent.signed import countersign, sign
+from tests.support.authenticator import EVIDENCE, Passkey
 
 _numbers = itertools.count(1)
 
@@ -25,8 +26,12 @@ class Maker:
     def key(self, enterprise: str) -> SigningKey:
         return self.keys.setdefault(enterprise, SigningKey.generate())
 
-    def event(self, body: dict, key: SigningKey | None = None) -> dict:
-        if artefact.signer_of(body) == "enterprise":
+    def event(self, body: dict, key: SigningKey | None = None, passkey: Passkey | None = None) -> dict:
+        if (signer := artefact.signer_of(body)) == "person":
+            # no passkey by default: the platform stands for the person as registrar
+            signed = passkey.sign(body) if passkey else sign(body, self.platform, "registrar")
+            document = countersign(signed, self.platform, "platform")
+        elif signer == "enterprise":
             signed = sign(body, key or self.key(body["enterprise"]), "enterprise")
             document = countersign(signed, self.platform, "platform")
         else:
@@ -54,6 +59,36 @@ class Maker:
 
     def refusal(self, enterprise: str, **changes: object) -> dict:
         return self.event(artefact.refusal(**self.fields(enterprise, **changes)))
+
+    # ---- persons
+
+    def offer(self, enterprise: str, role: str = "sole_trader", who: str = "p-1", **changes: object) -> dict:
+        """What is offered to a person, of the terms that `consent` would have with the same changes."""
+        return person.offer({"storage": "lab_zone", **self.fields(enterprise, **changes)}, who, role)
+
+    @staticmethod
+    def named(offer: dict) -> dict:
+        """The entry of an enterprise's `persons` that refers to an offer."""
+        return {"role": offer["role"], "reference": person.reference(offer)}
+
+    def said(self, offer: dict, kind: str = person.CONSENT, passkey: Passkey | None = None, **changes: object) -> dict:
+        """A person's answer, by session and code, or by a passkey."""
+        fields = {
+            "consent_id": f"pc-{next(_numbers)}",
+            "valid_from": "2026-01-01T00:00:00Z",
+            "valid_until": "2027-01-01T00:00:00Z",
+            "given_at": "2026-01-01T00:00:00Z",
+            "evidence": EVIDENCE if passkey else {"kind": "session_code", "reference": "0" * 64},
+            **changes,
+        }
+        return self.event(person.answer(kind, offer, **fields), passkey=passkey)
+
+    def taken_back(
+        self, said: dict, at: str = "2026-06-01T00:00:00Z", passkey: Passkey | None = None, **changes: object
+    ) -> dict:
+        body = said["document"]["body"]
+        fields = {name: body[name] for name in ("consent_id", "person", "enterprise", "evidence")}
+        return self.event(person.withdrawal(**{**fields, "at": at, **changes}), passkey=passkey)
 
     def withdrawal(self, consent: dict, at: str = "2026-06-01T00:00:00Z", key: SigningKey | None = None) -> dict:
         body = consent["document"]["body"]

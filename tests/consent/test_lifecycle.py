@@ -77,6 +77,8 @@ def moved(life: Life, action: str, days: float = 10, **changes: Any) -> dict[str
 def life_in(state: State) -> Life:
     if state is State.REQUESTED:
         return apply(None, request())
+    if state is State.CANCELLED:
+        return lifecycle.ended(apply(None, request()), Action.CANCEL, at(5), "0" * 64)
     life = apply(None, answer("refusal" if state is State.REFUSED else "consent"))
     action = {State.PAUSED: "pause", State.WITHDRAWN: "withdraw"}.get(state)
     if action:
@@ -93,6 +95,7 @@ def test_the_table_is_the_one_of_the_design() -> None:
         ("requested", "grant"): "active",
         ("requested", "refuse"): "refused",
         ("requested", "expire"): "expired",
+        ("requested", "cancel"): "cancelled",
         ("active", "pause"): "paused",
         ("active", "withdraw"): "withdrawn",
         ("active", "expire"): "expired",
@@ -102,7 +105,7 @@ def test_the_table_is_the_one_of_the_design() -> None:
         ("paused", "expire"): "expired",
         ("paused", "supersede"): "expired",
     }
-    assert frozenset({"refused", "withdrawn", "expired"}) == FINAL
+    assert frozenset({"refused", "withdrawn", "expired", "cancelled"}) == FINAL
 
 
 @pytest.mark.parametrize("state", State)

@@ -38,6 +38,7 @@ CONSENT: dict[str, Any] = {
     **ACTS,
     **TERM,
     "consent_state": "active",
+    "persons": "given",
     "consented_data": {"tax": ["tax_grade"], "judicial": "*"},
     "consented_window_months": 24,
     "max_uses": 10,
@@ -110,6 +111,16 @@ BROKEN: list[tuple[str, str, dict[str, Any]]] = [
             ("validity_unknown", {"valid_from": "now"}),
             ("not_yet_valid", {"valid_from": "2026-05-01T00:00:01Z"}),
             ("expired", {"valid_until": AT}),
+        )
+    ),
+    *(
+        (code, scope, {"persons": found})
+        for scope in (SCORE, QUERY)
+        for code, found in (
+            ("person_consent_withdrawn", "withdrawn"),
+            ("person_consent_missing", "missing"),
+            ("persons_unknown", None),
+            ("persons_unknown", "some"),
         )
     ),
     *[("evidence_not_accepted", scope, {"refused_evidence": "session_code"}) for scope in (SCORE, QUERY)],

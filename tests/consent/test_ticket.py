@@ -5,16 +5,22 @@ from __future__ import annotations
 import copy
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from consent.artefact import MalformedDocument
+from consent.canonical import canonical
 from consent.keys import BadSignature, SigningKey
 from consent.policy import Denied
+from consent.signed import read_canonical
 from consent.ticket import (
     DEFAULT_DEADLINES,
     DEFAULT_EVALUATION,
     DEFAULT_PROTOCOL,
+    check_data_permit,
     check_release_order,
     check_ticket,
+    make_data_permit,
     make_release_order,
     make_ticket,
     ticket_digest,
@@ -62,6 +68,18 @@ def test_a_ticket_is_bound_to_its_platform_and_time() -> None:
         check_ticket(ticket, KEY.public, "2026-05-01T01:00:00Z")
     with pytest.raises(Denied, match="valid from"):
         check_ticket(ticket, KEY.public, "2026-04-30T23:00:00Z")
+
+
+TICKET = canonical(make_ticket(KEY, **fields()))
+
+
+@settings(max_examples=300, deadline=None)
+@given(position=st.integers(0, 10_000), change=st.integers(1, 255))
+def test_any_changed_byte_of_a_ticket_is_refused(position: int, change: int) -> None:
+    raw = bytearray(TICKET)
+    raw[position % len(raw)] ^= change
+    with pytest.raises(BadSignature):
+        check_ticket(read_canonical(bytes(raw)), KEY.public, AT)
 
 
 def test_a_changed_ticket_is_refused_and_has_another_digest() -> None:
@@ -119,3 +137,58 @@ def test_a_node_refuses_an_order_without_two_reviewers_who_are_not_the_author(re
     check_release_order(order(), KEY.public, AT)
     with pytest.raises(Denied):
         check_release_order(order(reviewers=reviewers), KEY.public, AT)
+
+
+def data_permit(**changes: object) -> dict:
+    body = {
+        "permit_id": "p-0000000000000001",
+        "usage_id": "u-0000000000000001",
+        "consent_id": "c-1",
+        "enterprise": "E",
+        "recipient": "bank_a",
+        "provider": "lab",
+        "node": "lab-node",
+        "purpose": "report_query",
+        "use": "raw_detail",
+        "data": {"tax": "*"},
+        "window_months": 12,
+        "form": "json",
+        "request_sha256": "",
+        "reason": "loan",
+        "user": "risk",
+        "issued_at": "2026-05-01T00:00:00Z",
+        "expires_at": "2026-05-01T00:01:00Z",
+    }
+    return make_data_permit(KEY, **{**body, **changes})
+
+
+def test_a_permit_to_be_told_data_is_bound_to_its_platform_and_time() -> None:
+    document = data_permit()
+    assert check_data_permit(document, KEY.public, AT)["data"] == {"tax": "*"}
+    with pytest.raises(BadSignature):
+        check_data_permit(document, SigningKey.generate().public, AT)
+    with pytest.raises(Denied):
+        check_data_permit(document, KEY.public, "2026-05-01T00:01:00Z")
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"use": "scoring"}, "use"),
+        ({"purpose": "marketing"}, "purpose"),
+        ({"form": "pdf"}, "form"),
+        ({"use": "verification", "form": "json"}, "form"),
+        ({"data": {}}, "data"),
+        ({"data": {"tax": "*", "judicial": "*"}}, "data"),
+        ({"data": {"nonsense": "*"}}, "data"),
+        ({"data": {"tax": []}}, "data.tax"),
+        ({"data": {"tax": [1]}}, "data.tax"),
+        ({"window_months": 0}, "window_months"),
+        ({"window_months": True}, "window_months"),
+        ({"stated": {"grade": "A"}}, "stated"),
+    ],
+)
+def test_a_permit_to_be_told_data_says_one_way_and_one_category_and_states_nothing(changes: dict, field: str) -> None:
+    """What is stated of an enterprise has no place in a document that is kept."""
+    with pytest.raises(MalformedDocument, match=field):
+        data_permit(**changes)

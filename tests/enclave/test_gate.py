@@ -12,15 +12,18 @@ import pytest
 from consent import artefact
 from consent.errors import Refused
 from consent.feed import sign_head
-from consent.keys import SigningKey
+from consent.keys import BadSignature, SigningKey
 from consent.policy import MIN_COHORT, Denied
+from consent.signed import countersign
 from consent.times import stamp
 from enclave.endings import JobEnded
 from enclave.gate import UNREACHABLE, Consents, JobGate, Moment, News
 from enclave.journal import Journal
+from enclave.platform_keys import PlatformKeys
 from federated.relay.link import Cause
 from tests.consent.conftest import Maker
 from tests.enclave.feeds import Feed
+from tests.support.authenticator import Passkey
 
 AT = "2026-05-01T00:00:00Z"
 TICKET: dict[str, Any] = {
@@ -57,7 +60,7 @@ class Node:
 
     def open(self) -> None:
         journal = Journal(self.folder / "journal.sqlite")
-        key = self.feed.maker.platform.public
+        key = PlatformKeys(self.feed.maker.platform.public)
         self.consents = Consents(journal, key, self._fetch, lease=60, clock=self.clock)
 
     async def _fetch(self, after: int) -> dict:
@@ -246,7 +249,7 @@ def test_a_strangers_head_is_refused(node: Node) -> None:
         return {**page, "signed_head": sign_head(stranger, head)}
 
     node.consents._fetch = forged
-    assert node.refused() == "bad_signature"
+    assert node.refused() == "unknown_key"
 
 
 # ---- the lease
@@ -321,3 +324,57 @@ def test_who_is_cancelled_while_the_feed_is_read_leaves_it_whole(node: Node, mon
         assert await node.consents.sync() == before + 30
 
     asyncio.run(cancelled())
+
+
+# ---- a person's own consent
+
+
+def sole_trader(node: Node, name: str = "e-trader") -> tuple[dict[str, Any], dict[str, Any]]:
+    """A sole trader's consent to training; returns its event and what is offered to the person."""
+    offered = node.feed.maker.offer(name)
+    given = node.feed.maker.consent(name, subject="sole_trader", persons=[node.feed.maker.named(offered)])
+    return given, offered
+
+
+def test_a_row_whose_person_has_not_consented_enters_no_cohort(node: Node) -> None:
+    """PIPL §13, §29, R44: the enterprise's consent alone admits nobody; the person's own opens the gate."""
+    _, offered = sole_trader(node)
+    node.hear()
+    one = JobGate(node.consents, TICKET, frozenset([*EVERYBODY, "e-trader"]))
+    assert "e-trader" not in one.admit(Moment(node.consents.book.head, AT))
+    node.feed.maker.said(offered, passkey=Passkey())
+    node.hear()
+    assert "e-trader" in one.admit(Moment(node.consents.book.head, AT))
+    node.open()  # a restart reads what the person said from the journal's rows
+    again = JobGate(node.consents, TICKET, frozenset([*EVERYBODY, "e-trader"]))
+    assert "e-trader" in again.admit(Moment(node.consents.book.head, AT))
+
+
+def test_a_persons_withdrawal_takes_the_row_out_at_the_next_round(node: Node) -> None:
+    """PIPL §15, R44: heard as news of a row in use, excluded at the next gate, and still out after a restart."""
+    key = Passkey()
+    _, offered = sole_trader(node)
+    said = node.feed.maker.said(offered, passkey=key)
+    node.hear()
+    one = JobGate(node.consents, TICKET, frozenset([*EVERYBODY, "e-trader"]))
+    one.admit(Moment(node.consents.book.head, AT))
+    told: list[bool] = []
+    node.consents.watch(lambda news: told.append(one.heard(news, AT)))
+    node.feed.maker.taken_back(said, AT, passkey=key)
+    head = node.hear()
+    assert told == [True]
+    assert one.exclude(Moment(head, AT)) == ["e-trader"]
+    node.open()
+    assert "e-trader" not in JobGate(node.consents, TICKET, one.admitted).admit(Moment(head, AT))
+
+
+def test_a_persons_document_that_the_person_did_not_sign_is_not_taken(node: Node) -> None:
+    """The platform's word alone makes no person's consent: the node checks the signature itself."""
+    _, offered = sole_trader(node)
+    said = node.feed.maker.said(offered, passkey=Passkey())
+    signatures = node.feed.maker.said(offered, passkey=Passkey())["document"]["signatures"]
+    del node.feed.maker.events[-1]
+    body = said["document"]["body"]
+    said["document"] = countersign({"body": body, "signatures": signatures[:1]}, node.feed.maker.platform, "platform")
+    with pytest.raises(BadSignature):
+        node.hear()

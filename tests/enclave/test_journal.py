@@ -8,12 +8,14 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consent import artefact
 from enclave.gate import Consents
 from enclave.journal import Journal
+from enclave.platform_keys import PlatformKeys
 from tests.enclave.feeds import Feed
 
 AT = "2026-05-01T00:00:00Z"
@@ -38,7 +40,7 @@ def test_past_uses_count_each_reference_once_and_never_the_present_one(tmp_path:
 
 
 def consents(path: Path, feed: Feed) -> Consents:
-    return Consents(Journal(path), feed.maker.platform.public, feed.fetch)
+    return Consents(Journal(path), PlatformKeys(feed.maker.platform.public), feed.fetch)
 
 
 def act(feed: Feed, number: int, what: str) -> None:
@@ -98,14 +100,21 @@ def test_a_start_reads_rows_and_replays_nothing(tmp_path: Path, monkeypatch: Any
     assert len(again.book.covered("bank_a", "joint_training", AT)) == 20
 
 
-def test_rows_of_another_version_are_set_aside_and_the_feed_replayed(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE book_first SET row = '[99, 5, {}]'",
+        "UPDATE book SET row = replace(row, '\"active\"', '\"unheard of\"') WHERE seq = 3",
+    ],
+)
+def test_rows_that_cannot_be_read_are_set_aside_and_the_feed_replayed(tmp_path: Path, damage: str) -> None:
     feed = Feed()
     for number in range(5):
         feed.maker.consent(f"e{number}")
     one = consents(tmp_path / "journal.sqlite", feed)
     asyncio.run(one.sync())
     with sqlite3.connect(tmp_path / "journal.sqlite") as db:
-        db.execute("UPDATE book_first SET row = '[99, 5, {}]'")
+        assert db.execute(damage).rowcount == 1
     again = consents(tmp_path / "journal.sqlite", feed)
     assert again.book.head == 5
     assert again.chain(5) == one.chain(5)

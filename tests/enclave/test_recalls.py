@@ -12,6 +12,7 @@ from consent.keys import SigningKey
 from consent.ticket import make_impact_question
 from enclave.gate import Consents, now
 from enclave.journal import Journal
+from enclave.platform_keys import PlatformKeys
 from enclave.recalls import Recalls, coarse
 from tests.enclave.feeds import Feed
 
@@ -34,18 +35,18 @@ class Control:
 
 
 class Node:
-    def __init__(self, folder: Path, rows: int) -> None:
-        self.feed = Feed()
+    def __init__(self, folder: Path, rows: int, feed: Feed | None = None) -> None:
+        self.feed = feed or Feed()
         for number in range(rows):
             self.feed.maker.consent(f"e{number}")
         self.journal = Journal(folder / "journal.sqlite")
-        self.consents = Consents(self.journal, self.feed.maker.platform.public, self.feed.fetch)
+        self.consents = Consents(self.journal, PlatformKeys(self.feed.maker.platform.public), self.feed.fetch)
         self.control = Control()
         self.recalls = Recalls(
             self.journal,
             self.consents,
-            self.control,
-            self.feed.maker.platform.public,  # type: ignore[arg-type]
+            self.control,  # type: ignore[arg-type]
+            PlatformKeys(self.feed.maker.platform.public),
         )
         self.hear()
         self.journal.job_started(JOB, {}, AT)
@@ -97,6 +98,26 @@ def test_only_what_was_withdrawn_and_not_given_anew_counts(node: Node) -> None:
     node.journal.drop(JOB, ["e1"])  # left before the last fit
     assert node.recalls.share(JOB) == pytest.approx(2 / 199)
     assert node.recalls.share("j-none") == 0
+
+
+def test_who_rests_on_a_person_is_counted_when_the_person_withdraws(tmp_path: Path) -> None:
+    """R44: a person's own withdrawal ends what rests on it, and a new consent of the person mends it."""
+    feed = Feed()
+    offered = feed.maker.offer("e0")
+    feed.maker.consent("e0", subject="sole_trader", persons=[feed.maker.named(offered)])
+    said = feed.maker.said(offered, valid_until="2099-01-01T00:00:00Z")
+    one = Node(tmp_path, 0, feed)
+    name = one.id(0)
+    one.journal.record_uses(
+        [("e0", name)], at=AT, recipient="bank_a", purpose="joint_training", content="x", reference=JOB
+    )
+    assert one.recalls.share(JOB) == 0
+    feed.maker.taken_back(said)
+    one.hear()
+    assert one.recalls.share(JOB) == 1
+    feed.maker.said(offered, valid_until="2099-01-01T00:00:00Z")
+    one.hear()
+    assert one.recalls.share(JOB) == 0
 
 
 def test_one_withdrawal_among_many_cannot_be_read_from_the_number(node: Node) -> None:

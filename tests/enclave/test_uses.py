@@ -16,6 +16,7 @@ from consent.usage_question import question
 from enclave.endings import JobEnded
 from enclave.gate import UNREACHABLE, Consents
 from enclave.journal import Journal
+from enclave.platform_keys import PlatformKeys
 from enclave.uses import Uses
 from federated.relay.link import Cause
 from tests.enclave.feeds import Feed
@@ -30,7 +31,7 @@ class Node:
         self.feed = Feed()
         self.ids = {name: self.feed.maker.consent(name)["document"]["body"]["consent_id"] for name in ("e1", "e2")}
         self.journal = Journal(folder / "journal.sqlite")
-        consents = Consents(self.journal, self.feed.maker.platform.public, self.feed.fetch)
+        consents = Consents(self.journal, PlatformKeys(self.feed.maker.platform.public), self.feed.fetch)
         self.uses = Uses(self.journal, consents)
         for purpose, reference in (("joint_training", "j-1"), ("underwriting_score", "p-1"), ("joint_training", "j-2")):
             self.journal.record_uses(
