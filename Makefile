@@ -58,7 +58,7 @@ lint: setup
 
 test: setup lint
 	@sh scripts/system-packages.sh chromium:chromium fonts-noto-cjk
-	.venv/bin/pytest -q -n 2 --dist loadfile
+	.venv/bin/pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 bench: setup
 	$(PY) -m benchmarks --out benchmarks/out

@@ -12,41 +12,66 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import sqlalchemy as sa
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Response
 from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
+from starlette.responses import PlainTextResponse
 
-from api import errors
+from api import authority, errors, examples, standing
+from api.admissions import endpoints as admissions
+from api.applications import endpoints as applications
 from api.audit import endpoints as audit
 from api.auth import Action, actions_by_route, permits
+from api.clocks import endpoints as clocks
 from api.consent_events import endpoints as consent_events
 from api.consent_events import webhooks
 from api.consents import endpoints as consents
 from api.consents import expiry
 from api.control import Control, ControlDep
+from api.conversations import endpoints as conversations
+from api.credit import endpoints as credit
+from api.data import endpoints as data
+from api.datasets import endpoints as datasets
+from api.db import SYSTEM
 from api.disputes import endpoints as disputes
 from api.enterprises import endpoints as enterprises
 from api.errors import Problem, Unavailable
+from api.flows import endpoints as flows
+from api.guarantees import endpoints as guarantees
 from api.institutions import endpoints as institutions
 from api.institutions import sanctions
 from api.jobs import endpoints as jobs
 from api.jobs import service as jobs_service
 from api.ledger import endpoints as ledger
 from api.ledger import service as ledger_service
-from api.limits import BodyLimit
 from api.nodes import endpoints as nodes
+from api.nodes import questions
 from api.nodes.service import Deliveries
+from api.permits import service as permits_service
 from api.portal.app import create_portal
+from api.products import endpoints as products
+from api.projects import endpoints as projects
+from api.publications import endpoints as publications
 from api.recalls import endpoints as recalls
-from api.recalls import service as recalls_service
 from api.receipts import endpoints as receipts
+from api.reference import endpoints as reference
+from api.registry import endpoints as registry
 from api.releases import endpoints as releases
+from api.reports import endpoints as reports
 from api.scores import endpoints as scores
-from api.scores import service as scores_service
-from api.usage import asking
+from api.staff import endpoints as staff
+from api.staff import service as staff_service
+from api.statistics import endpoints as statistics
 from api.usage import endpoints as usage
+from api.web import idempotency, metrics, tracing
+from api.web.idempotency import Idempotency
+from api.web.limits import BodyLimit
+from api.web.logs import RequestLog
+from api.web.metrics import Metrics, RequestMetrics
+from api.web.rates import RateLimit
+from api.web.requests import RequestIds
 
 log = logging.getLogger("creditlab.api")
 
@@ -62,8 +87,10 @@ _RESPONSES: dict[int | str, dict[str, Any]] = {
         (403, "Forbidden, or denied by policy"),
         (404, "Not found"),
         (409, "Conflict"),
+        (412, "Changed since it was read"),
         (413, "Too large"),
         (422, "Invalid"),
+        (429, "Too many requests"),
         (502, "A node answered with an error"),
         (503, "Unavailable"),
         (504, "Deadline exceeded"),
@@ -80,11 +107,12 @@ async def _watch(control: Control) -> None:
     while not control.hub.closing:
         try:
             await run_in_threadpool(jobs_service.sweep, control)
-            await run_in_threadpool(scores_service.sweep, control)
+            await run_in_threadpool(permits_service.sweep, control)
             await run_in_threadpool(expiry.sweep, control)
-            await run_in_threadpool(recalls_service.sweep, control)
-            await run_in_threadpool(asking.sweep, control)
+            await run_in_threadpool(questions.sweep, control)
             await run_in_threadpool(sanctions.sweep, control)
+            await run_in_threadpool(staff_service.sweep, control)
+            await run_in_threadpool(idempotency.sweep, control.db)
         except SQLAlchemyError as error:
             log.error("the watchdog could not work, trying again: %s", error)
         await asyncio.sleep(control.settings.sweep_seconds)
@@ -125,6 +153,8 @@ def create_app(control: Control) -> FastAPI:
         deliveries = asyncio.create_task(_deliver(control), name="creditlab-deliveries")
         yield
         await control.hub.stop()
+        if traces is not None:
+            await run_in_threadpool(traces.shutdown)
         for task in (watchdog, heads, deliveries):
             task.cancel()
             with suppress(asyncio.CancelledError):
@@ -141,9 +171,24 @@ def create_app(control: Control) -> FastAPI:
     app.state.control = control
     app.state.deliveries = Deliveries(control.settings.redelivery_seconds)
     errors.install(app)
+    metering = Metrics(lambda: standing.gauges(control))
+    # the last one added is the outermost
+    app.add_middleware(Idempotency, db=control.db)
     app.add_middleware(BodyLimit)
+    app.add_middleware(
+        RateLimit,
+        per_minute=control.settings.rate_per_minute,
+        failures_per_minute=control.settings.rate_failures_per_minute,
+    )
+    app.add_middleware(RequestMetrics, metrics=metering)
+    app.add_middleware(RequestLog)
+    app.add_middleware(RequestIds)
+    control.db.before_commit = idempotency.claim
     parts = (
         institutions,
+        admissions,
+        staff,
+        authority,
         enterprises,
         consents,
         consent_events,
@@ -153,10 +198,25 @@ def create_app(control: Control) -> FastAPI:
         recalls,
         disputes,
         scores,
+        data,
         usage,
         audit,
         ledger,
         receipts,
+        reports,
+        flows,
+        projects,
+        datasets,
+        registry,
+        reference,
+        products,
+        applications,
+        credit,
+        guarantees,
+        conversations,
+        publications,
+        statistics,
+        clocks,
     )
     for part in parts:
         app.include_router(part.router)
@@ -171,12 +231,24 @@ def create_app(control: Control) -> FastAPI:
         """The process runs and its database answers."""
         if control.hub.closing:
             raise Unavailable("shutting down", "正在关闭", code="closing")
-        with control.db.read() as session:
+        with control.db.read(SYSTEM) as session:
             session.execute(sa.select(1))
         return Health(status="ok")
 
+    @app.get(
+        "/metrics",
+        tags=["health"],
+        dependencies=[Depends(permits(Action.METRICS_READ))],
+        response_class=PlainTextResponse,
+    )
+    def scrape() -> Response:
+        """Prometheus metrics."""
+        return Response(metering.text(), media_type=metrics.MEDIA_TYPE)
+
     app.mount("/portal", create_portal(control))
     actions_by_route(app)
+    endpoint = control.settings.otlp_endpoint
+    traces = tracing.install(app, tracing.otlp(endpoint)) if endpoint is not None else None
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
 
@@ -196,5 +268,6 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
                 operation["responses"]["422"] = {"description": "Invalid", "content": _PROBLEM}
                 if actions[(method.upper(), path)] is not Action.PUBLIC:
                     operation["security"] = [{"token": []}]
+        examples.add(schema)
         app.openapi_schema = schema
     return app.openapi_schema

@@ -61,11 +61,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 consent_app = typer.Typer(help="授权 · consents", no_args_is_help=True)
+project_app = typer.Typer(help="联合建模项目 · projects", no_args_is_help=True)
 job_app = typer.Typer(help="联合建模作业 · jobs", no_args_is_help=True)
 release_app = typer.Typer(help="模型放行 · releases", no_args_is_help=True)
 account_app = typer.Typer(help="账户 · accounts", no_args_is_help=True)
 institution_app = typer.Typer(help="机构 · institutions", no_args_is_help=True)
 app.add_typer(consent_app, name="consent")
+app.add_typer(project_app, name="project")
 app.add_typer(job_app, name="job")
 app.add_typer(release_app, name="release")
 app.add_typer(account_app, name="account")
@@ -105,15 +107,29 @@ def serve(
     port: Annotated[int | None, typer.Option(help="default 8443")] = None,
 ) -> None:
     """启动控制平面 · serve the control plane over HTTPS."""
-    from api.server import configure_logging
     from api.server import serve as run
     from api.settings import Settings
+    from api.web import logs
 
-    configure_logging()
-    raise typer.Exit(run(Settings.read(os.environ, home=home, host=host, port=port)))
+    settings = Settings.read(os.environ, home=home, host=host, port=port)
+    logs.configure(settings.log_format)
+    raise typer.Exit(run(settings))
 
 
 # ---- institutions and accounts
+
+
+@app.command("authority")
+def show_authority(
+    format: Annotated[str, typer.Option(help="json, csv 或 or markdown")] = "markdown",
+) -> None:
+    """权限矩阵：谁可以做什么 · who may do what. Reads the program's own table, no server is asked."""
+    from api import authority  # loads the whole service, which no other command needs
+
+    made = {"json": authority.as_json, "csv": authority.as_csv, "markdown": authority.as_markdown}
+    if format not in made:
+        raise typer.BadParameter(f"one of {', '.join(made)}", param_hint="--format")
+    typer.echo(made[format](), nl=False)
 
 
 @institution_app.command("add")
@@ -121,11 +137,23 @@ def institution_add(
     ctx: typer.Context,
     id: str,
     name: Annotated[str, typer.Option()],
-    kind: Annotated[str, typer.Option(help="bank or lab")],
+    kind: Annotated[str, typer.Option(help="bank, lab, guarantor or witness")],
+    agreement: Annotated[str | None, typer.Option(help="协议编号 · the signed agreement's reference")] = None,
+    signed_on: Annotated[str | None, typer.Option(help="YYYY-MM-DD")] = None,
+    assessment: Annotated[str | None, typer.Option(help="安全评估编号 · the security assessment's reference")] = None,
+    assessor: Annotated[str | None, typer.Option(help="评估机构 · who assessed")] = None,
+    assessed_on: Annotated[str | None, typer.Option(help="YYYY-MM-DD")] = None,
 ) -> None:
-    """开立机构 · open an institution."""
+    """开立机构；协议与安全评估齐备后生效 · open an institution: active once both papers are on record."""
+    given = (agreement, signed_on, assessment, assessor, assessed_on)
+    if any(given) and not all(given):
+        raise typer.BadParameter("give all five of the papers' options, or none and record them later")
+    papers = {
+        "agreement": {"reference": agreement, "signed_on": signed_on},
+        "assessment": {"reference": assessment, "assessor": assessor, "assessed_on": assessed_on},
+    }
     with _client(ctx) as client:
-        row = client.add_institution(id, name, kind)
+        row = client.add_institution(id, name, kind, papers if all(given) else None)
     typer.echo(f"{row['id']} ({row['kind']})")
 
 
@@ -218,6 +246,42 @@ def _parameters(given: list[str]) -> dict[str, Any]:
         except ValueError:
             out[name] = text
     return out
+
+
+@project_app.command("propose")
+def project_propose(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(help="JSON: id, title, lab, label, agreement, valid_until …")],
+) -> None:
+    """提出项目 · propose a project."""
+    try:
+        project = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise LabError("bad_file", f"{file}: {error}", f"{file}：{error}") from error
+    with _client(ctx) as client:
+        typer.echo(client.propose_project(project)["id"])
+
+
+@project_app.command("decide")
+def project_decide(ctx: typer.Context, project_id: str, reason: Reason, reject: bool = False) -> None:
+    """审批项目（实验室数据负责人与运营方各一次）· approve or reject a project; data owner and operator each once."""
+    with _client(ctx) as client:
+        typer.echo(client.decide_project(project_id, reason, "reject" if reject else "approve")["state"])
+
+
+@project_app.command("list")
+def project_list(ctx: typer.Context) -> None:
+    """项目清单 · projects, newest first."""
+    with _client(ctx) as client:
+        for one in client.projects():
+            typer.echo(f"{one['id']}  {one['state']:9}  {one['bank']} × {one['lab']}  {one['title']}")
+
+
+@job_app.command("compare")
+def job_compare(ctx: typer.Context, job_ids: list[str]) -> None:
+    """并列比较作业 · jobs side by side: measures, gain, and wherein they differ (JSON)."""
+    with _client(ctx) as client:
+        _json(client.compare_jobs(*job_ids))
 
 
 @job_app.command("propose")

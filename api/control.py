@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 
 from api.db import Database
 from api.hub import Hub
+from api.platform_secret import PlatformSecret
 from api.settings import Settings
 from consent.keyring import Keyring
 from consent.keys import SigningKey
@@ -26,6 +27,7 @@ class Control:
     key: SigningKey
     hub: Hub
     keyring: Keyring
+    secret: PlatformSecret
     # leases are counted from here at the earliest: our own absence is not a node's
     started_at: datetime = field(default_factory=utc_now)
 

@@ -36,7 +36,7 @@ class PostgresFailed(Exception):
     """The embedded database did not start; the message says why, with the last lines of its log."""
 
 
-def _binaries() -> Path:
+def binaries() -> Path:
     """The wheel's programs. Its Python part is not imported: it manages servers in its own, other way."""
     spec = importlib.util.find_spec(_WHEEL)
     places = list(spec.submodule_search_locations or ()) if spec is not None else []
@@ -56,7 +56,7 @@ class EmbeddedPostgres:
         self.folder = folder.resolve()
         self._options = {"listen_addresses": "", "max_connections": "100", "shared_buffers": "64MB", **(options or {})}
         self.log = self.folder.with_name(self.folder.name + ".log")
-        self._bin = _binaries()
+        self._bin = binaries()
         self._process: subprocess.Popen[bytes] | None = None
         self._sockets = self.folder
 

@@ -79,3 +79,11 @@ class Body(BaseModel):
     """A request body: unknown fields are errors, so that a misspelt one is never silently ignored."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class SecretOut(BaseModel):
+    """An answer that shows a secret this once: it goes out as `no-store` and is kept nowhere."""
+
+
+class FleetingOut(BaseModel):
+    """An answer with credit data: `no-store`, and kept for a repeated request for minutes, off the log of writes."""

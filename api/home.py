@@ -6,7 +6,10 @@ never makes certificates (`creditlab pki` does) and never prints a secret.
 
 from __future__ import annotations
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,14 +36,19 @@ def write_private(path: Path, data: bytes) -> None:
     temporary.replace(path)
 
 
-def read_key(path: Path) -> SigningKey:
-    """The private key in a file that only its owner may read. Raises HomeError."""
+def check_private(path: Path) -> None:
+    """Raises HomeError for a file that others than its owner may read."""
     mode = path.stat().st_mode & 0o777
     if mode & 0o077:
         raise HomeError(
             f"{path} has mode {mode:o}: only its owner may read it, run chmod 600",
             f"{path} 的权限为 {mode:o}：只允许所有者读取，请执行 chmod 600",
         )
+
+
+def read_key(path: Path) -> SigningKey:
+    """The private key in a file that only its owner may read. Raises HomeError."""
+    check_private(path)
     try:
         return SigningKey.from_pem(path.read_bytes())
     except (BadSignature, ValueError) as error:
@@ -85,8 +93,17 @@ class Home:
         return self.path / "keys" / "keyring.json"
 
     @property
+    def secret(self) -> Path:
+        """What smaller secrets are derived from (`api.platform_secret`). Signs nothing."""
+        return self.path / "keys" / "secret.key"
+
+    @property
     def operator_token(self) -> Path:
         return self.path / "operator.token"
+
+    @property
+    def worker(self) -> Path:
+        return self.path / "worker"
 
     @property
     def postgres(self) -> Path:
@@ -124,3 +141,18 @@ class Home:
         if not self.platform_public.exists() or self.platform_public.read_text().strip() != key.public.b64:
             self.platform_public.write_text(key.public.b64 + "\n")
         return key
+
+
+@contextmanager
+def only_one(home: Home) -> Iterator[None]:
+    """Holds the folder for this process. Raises HomeError when another one serves from it."""
+    home.path.mkdir(parents=True, exist_ok=True)
+    with home.lock.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise HomeError(
+                f"another control plane serves from {home.path}: stop it first",
+                f"已有控制平面在使用 {home.path}：请先停止它",
+            ) from error
+        yield

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 
 import psycopg
 
-from api.db import NOTIFY_CHANNEL
+from api.db import NOTIFY_CHANNEL, STEP_DOWN
 
 log = logging.getLogger("creditlab.hub")
 
@@ -87,6 +87,7 @@ class Hub:
             try:
                 connection = await psycopg.AsyncConnection.connect(self._conninfo, autocommit=True)
                 async with connection:
+                    await connection.execute(STEP_DOWN)
                     await connection.execute(f"LISTEN {NOTIFY_CHANNEL}")
                     self.ring_all()  # whatever was said while nobody listened
                     async for note in connection.notifies():

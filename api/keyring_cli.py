@@ -56,8 +56,10 @@ def rotate(home: HomeOption, suite: Suite = None, days: Days = None, by: By = No
         )
     _print(keyring)
     typer.echo(
-        f"请将 {folder.platform_public} 交给每个节点（node.toml 的 platform_key）并重启节点 · "
-        f"give {folder.platform_public} to every node (platform_key of node.toml) and restart it"
+        "节点会自行跟随：旧密钥已签署新密钥 · nodes follow by themselves, since the old key has signed the new one"
+        if by is None
+        else f"由恢复密钥签署；无法跟随的节点须重新取得 {folder.platform_public} · signed by the recovery key; a node "
+        f"that cannot follow is given {folder.platform_public}"
     )
     if settings.suite != os.environ.get("CREDITLAB_SUITE", "ed25519"):
         typer.echo(f"启动前请设置 · before starting, set CREDITLAB_SUITE={settings.suite}")
@@ -118,8 +120,7 @@ def recovery(
 @contextmanager
 def _stopped(home: Path, suite: str | None) -> Iterator[tuple[Home, Settings]]:
     """The folder, while nobody serves from it."""
-    from api.home import Home, HomeError
-    from api.server import only_one
+    from api.home import Home, HomeError, only_one
     from api.settings import Settings
 
     settings = Settings.read(os.environ, home=home, suite=suite)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import logging
+import secrets
 import signal
 import socket
 import ssl
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -21,29 +20,16 @@ from api.auth import new_token
 from api.control import Control, utc_now
 from api.db import Database
 from api.embedded import EmbeddedPostgres
-from api.home import Home, HomeError, write_private
+from api.flows.runtime import Flows
+from api.home import Home, HomeError, only_one, write_private
 from api.hub import Hub
 from api.institutions.service import install_operator
+from api.platform_secret import PlatformSecret
 from api.settings import Settings
 
 log = logging.getLogger("creditlab.serve")
 
 GRACE_SECONDS = 8
-
-
-@contextmanager
-def only_one(home: Home) -> Iterator[None]:
-    """Holds the folder for this process. Raises HomeError when another one serves from it."""
-    home.path.mkdir(parents=True, exist_ok=True)
-    with home.lock.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise HomeError(
-                f"another control plane serves from {home.path}: stop it first",
-                f"已有控制平面在使用 {home.path}：请先停止它",
-            ) from error
-        yield
 
 
 @contextmanager
@@ -55,7 +41,7 @@ def database(settings: Settings, home: Home) -> Iterator[Database]:
     try:
         db = Database(settings.database_url or embedded.url, utc_now)  # type: ignore[union-attr]
         try:
-            migrations.upgrade(db.engine)
+            migrations.upgrade(db.owner)
             yield db
         finally:
             db.dispose()
@@ -91,6 +77,22 @@ def operator_token(home: Home) -> str:
     if not home.operator_token.exists():
         write_private(home.operator_token, new_token().encode() + b"\n")
     return home.operator_token.read_text().strip()
+
+
+def worker_name(home: Home) -> str:
+    """This folder's name among the workers on one database, made on first run and kept."""
+    if not home.worker.exists():
+        write_private(home.worker, f"w-{secrets.token_hex(6)}\n".encode())
+    return home.worker.read_text().strip()
+
+
+@contextmanager
+def running(flows: Flows) -> Iterator[None]:
+    flows.launch()
+    try:
+        yield
+    finally:
+        flows.close()
 
 
 class _Server(uvicorn.Server):
@@ -153,11 +155,12 @@ def serve(settings: Settings) -> int:
             keys = platform_keys.load(
                 home, suite=settings.suite, platform=settings.platform, days=settings.key_days, now=utc_now()
             )
+            secret = PlatformSecret.load(home)
             if (left := keys.days_left(utc_now())) < platform_keys.WARN_DAYS:
                 log.warning("the platform's key runs out in %.0f days: run creditlab keyring rotate", left)
             with bind(settings) as sock, database(settings, home) as db:
                 hub = Hub(db.conninfo)
-                control = Control(settings, db, keys.key, hub, keys.keyring)
+                control = Control(settings, db, keys.key, hub, keys.keyring, secret)
                 install_operator(control, operator_token(home))
                 app = create_app(control)
                 config = uvicorn.Config(
@@ -177,14 +180,10 @@ def serve(settings: Settings) -> int:
                         f"{home.certificate} 或其私钥不可用（{error}）：请重新签发",
                     ) from error
                 server = _Server(config, hub)
-                starting = False
-                asyncio.run(server.serve(sockets=[sock]))
+                with running(Flows(control, worker_name(home))):
+                    starting = False
+                    asyncio.run(server.serve(sockets=[sock]))
                 return 0 if server.started else 1
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
-
-
-def configure_logging() -> None:
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)

@@ -219,6 +219,14 @@ def _facts(view: ReceiptView) -> list[Line]:
     ]
 
 
+# whose word a document is; the platform's own is neither's
+_PARTIES = {
+    "enterprise": ("企业", "enterprise"),
+    "person": ("个人（本人）", "person"),
+    "platform": ("企业", "enterprise"),
+}
+
+
 def _proved(view: ReceiptView, names: dict[str, VerifyingKey]) -> list[Line]:
     lines = [
         (
@@ -230,12 +238,13 @@ def _proved(view: ReceiptView, names: dict[str, VerifyingKey]) -> list[Line]:
             "the document carried is the one meant, countersigned by the platform, and neither was changed",
         ),
     ]
-    if view.enterprise_key_id is not None:
+    if (key_id := view.enterprise_key_id or view.person_key_id) is not None:
         means = ("通行密钥", "passkey") if view.evidence == "passkey" else ("密钥", "key")
+        who = _PARTIES[view.party]
         lines.append(
             (
-                f"{means[0]} {view.enterprise_key_id} 以企业身份签署了该文件",
-                f"{means[1]} {view.enterprise_key_id} signed the document as the enterprise",
+                f"{means[0]} {key_id} 以{who[0]}身份签署了该文件",
+                f"{means[1]} {key_id} signed the document as the {who[1]}",
             )
         )
     if view.proven is not None:
@@ -265,21 +274,22 @@ def _not_proved(view: ReceiptView, keyring: Keyring, names: dict[str, VerifyingK
             "the times are the platform's own word, not an independent time stamp",
         ),
     ]
+    zh, en = _PARTIES[view.party]
     if view.evidence == "session_code":
         lines.append(
             (
-                "企业的签名：平台核验登录会话与一次性验证码后，以登记员身份代为签署",
-                "a signature of the enterprise: the platform checked a session and a one-time code and signed as "
+                f"{zh}的签名：平台核验登录会话与一次性验证码后，以登记员身份代为签署",
+                f"a signature of the {en}: the platform checked a session and a one-time code and signed as "
                 "registrar in its stead",
             )
         )
-    elif view.enterprise_key_id is None:
-        lines.append(("企业的签名：该文件由平台签署", "a signature of the enterprise: this document is the platform's"))
+    elif view.party == "platform":
+        lines.append((f"{zh}的签名：该文件由平台签署", f"a signature of the {en}: this document is the platform's"))
     else:
         lines.append(
             (
-                "企业密钥由谁掌握：由平台核验身份并以副署担保",
-                "who holds the enterprise's key: the platform checked that and vouches by its countersignature",
+                f"{zh}密钥由谁掌握：由平台核验身份并以副署担保",
+                f"who holds the {en}'s key: the platform checked that and vouches by its countersignature",
             )
         )
     lines += _untrusted(keyring, trusted)
@@ -306,7 +316,8 @@ def _as_json(view: ReceiptView, proved: list[Line], not_proved: list[Line]) -> d
         name: getattr(view, name)
         for name in (
             "receipt_id", "transition", "consent_id", "enterprise", "recipient", "purpose", "recorded_at", "issued_at",
-            "hash", "document_hash", "platform", "suite", "key_id", "enterprise_key_id", "evidence",
+            "hash", "document_hash", "platform", "suite", "key_id", "enterprise_key_id", "person_key_id",
+            "evidence",
         )
     }  # fmt: skip
     return {

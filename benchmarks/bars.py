@@ -20,6 +20,22 @@ GATE_SECONDS = {  # CPU of one thread
     "the same at a round, one consent withdrawn": 2.0,
     "100,000 single checks among 1,000,000 consents": 2.0,  # 20 µs each
 }
+FEATURES_MB = 4096  # peak memory of any case of features_build
+FEATURES_RATIO = {"full build": 4.0, "one day": 0.05}  # to plain DuckDB, to the full build
+READ_CASE, READ_SECONDS = "single read, 99th percentile", 0.020  # wall
+INGEST_SPEED = {"parquet, ingested": 200_000, "csv, ingested": 50_000}  # rows a second, wall
+INGEST_ROWS = 1_000_000
+
+
+LOAD_RATE = 200  # requests a second
+CONTROL_SECONDS = {  # wall
+    "a page of fifty of the list, anywhere in it, slowest": 0.1,
+    "mixed requests, 99th percentile": 0.2,
+}
+
+
+def control_bar(case: str) -> str | None:
+    return f"≤ {CONTROL_SECONDS[case] * 1000:g} ms" if case in CONTROL_SECONDS else None
 
 
 def zone_bar() -> str:
@@ -36,6 +52,16 @@ def ledger_bar(case: str) -> str:
 
 def gate_bar(case: str) -> str:
     return f"≤ {GATE_SECONDS[case]:g} s CPU, ≤ {GATE_MB} MB"
+
+
+def features_bar(case: str) -> str:
+    if case == READ_CASE:
+        return f"≤ {READ_SECONDS * 1000:g} ms"
+    return f"≤ {FEATURES_RATIO[case]:g}, ≤ {FEATURES_MB} MB"
+
+
+def ingest_bar(case: str) -> str:
+    return f"≥ {INGEST_SPEED[case]:,} rows/s"
 
 
 def broken(document: dict[str, Any]) -> list[str]:
@@ -58,6 +84,20 @@ def broken(document: dict[str, Any]) -> list[str]:
                 if row["peak_rss_mb"] > GATE_MB:
                     out.append(f"consent_gate, {row['case']}: {row['peak_rss_mb']:.0f} MB, at most {GATE_MB} MB")
                 continue
+            if section["name"] == "control_plane":
+                allowed = CONTROL_SECONDS[row["case"]]
+                if row["wall_seconds"] > allowed:
+                    out.append(f"control_plane, {row['case']}: {row['wall_seconds']:.3f} s, at most {allowed:g} s")
+                continue
+            if section["name"] == "features_build":
+                out += [f"features_build, {row['case']}: {miss}" for miss in _features_misses(row)]
+                continue
+            if section["name"] == "features_ingest":
+                speed = INGEST_ROWS / row["wall_seconds"]
+                if speed < INGEST_SPEED[row["case"]]:
+                    least = INGEST_SPEED[row["case"]]
+                    out.append(f"features_ingest, {row['case']}: {speed:,.0f} rows/s, at least {least:,}")
+                continue
             most = {"zone": ZONE_RATIO, "sgb": 1 / SGB_FACTOR}[section["name"]]
             if row["ratio"] > most:
                 out.append(f"{section['name']}, {row['case']}: ratio {row['ratio']:.3f}, at most {most:.3f}")
@@ -66,3 +106,15 @@ def broken(document: dict[str, Any]) -> list[str]:
                 if apart > SGB_AUC + 1e-9:
                     out.append(f"sgb, {row['case']}: AUC differs by {apart:.4f}, at most {SGB_AUC}")
     return out
+
+
+def _features_misses(row: dict[str, Any]) -> list[str]:
+    if row["case"] == READ_CASE:
+        taken = row["wall_seconds"]
+        return [] if taken <= READ_SECONDS else [f"{taken * 1000:.1f} ms, at most {READ_SECONDS * 1000:g} ms"]
+    misses = []
+    if row["ratio"] > FEATURES_RATIO[row["case"]]:
+        misses.append(f"ratio {row['ratio']:.3f}, at most {FEATURES_RATIO[row['case']]:g}")
+    if row["peak_rss_mb"] > FEATURES_MB:
+        misses.append(f"{row['peak_rss_mb']:.0f} MB, at most {FEATURES_MB} MB")
+    return misses

@@ -18,7 +18,17 @@ from typing import Any
 
 __all__ = ["SECTIONS", "BenchmarkFailed", "Row", "Section", "machine", "medians", "read", "say", "write"]
 
-SECTIONS = ("zone", "sgb", "psi", "end_to_end", "ledger", "consent_gate")
+SECTIONS = (
+    "zone",
+    "sgb",
+    "psi",
+    "end_to_end",
+    "ledger",
+    "consent_gate",
+    "features_build",
+    "features_ingest",
+    "control_plane",
+)
 FORMAT = "creditlab.benchmarks/1"
 SCHEMA_PATH = Path(__file__).with_name("results.schema.json")
 DIGITS = 6

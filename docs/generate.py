@@ -107,29 +107,51 @@ def cause_table() -> str:
 
 
 def diagrams() -> str:
+    from api.admissions.states import ADMISSION, ONBOARDING
+    from api.applications.states import APPLICATION, REFERRAL
     from api.consent_events.states import WEBHOOK
     from api.consents.requests import REQUEST
     from api.consents.states import CONSENT
+    from api.credit.states import CREDIT, MEDIATION
     from api.disputes.states import DISPUTE
-    from api.enterprises.states import ENTERPRISE, PASSKEY, PERSON
+    from api.enterprises.states import CERTIFICATION, CORRECTION, ENTERPRISE, PASSKEY, PERSON
+    from api.guarantees.states import GUARANTEE
     from api.institutions.states import STANDING
     from api.jobs.states import JOB, PARTY
+    from api.permits.states import PERMIT
+    from api.products.states import PRODUCT
+    from api.publications.states import PUBLICATION, QUESTION
     from api.recalls.states import NOTICE
     from api.releases.states import RELEASE
-    from api.scores.states import PERMIT
+    from api.staff.states import ACCOUNT_SANCTION, STAFF, STAFF_PASSKEY
     from models.registry import TRANSITIONS
 
     machines = (
         ("作业 · job", JOB.initial, JOB.transitions),
         ("作业一方 · one party's part in a job", PARTY.initial, PARTY.transitions),
         ("放行 · release", RELEASE.initial, RELEASE.transitions),
-        ("评分许可 · permit to score", PERMIT.initial, PERMIT.transitions),
+        ("使用许可 · permit for one use", PERMIT.initial, PERMIT.transitions),
         ("授权（控制平面所存）· consent, as the control plane keeps it", CONSENT.initial, CONSENT.transitions),
         ("授权请求 · request for consent", REQUEST.initial, REQUEST.transitions),
         ("机构处分 · standing of a sanctioned institution", STANDING.initial, STANDING.transitions),
         ("重新训练通知 · retraining notice", NOTICE.initial, NOTICE.transitions),
         ("异议与投诉 · dispute or complaint", DISPUTE.initial, DISPUTE.transitions),
+        ("融资产品 · financing product", PRODUCT.initial, PRODUCT.transitions),
+        ("融资申请与需求 · application or open need", APPLICATION.initial, APPLICATION.transitions),
+        ("受理单 · referral of an application to one institution", REFERRAL.initial, REFERRAL.transitions),
+        ("授信 · credit", CREDIT.initial, CREDIT.transitions),
+        ("调解 · mediation over a credit", MEDIATION.initial, MEDIATION.transitions),
+        ("担保 · guarantee", GUARANTEE.initial, GUARANTEE.transitions),
+        ("发布内容 · publication", PUBLICATION.initial, PUBLICATION.transitions),
+        ("咨询 · question", QUESTION.initial, QUESTION.transitions),
         ("事件回调 · webhook", WEBHOOK.initial, WEBHOOK.transitions),
+        ("机构准入 · admission of an institution", ONBOARDING.initial, ONBOARDING.transitions),
+        ("管理员申请 · application about admins", ADMISSION.initial, ADMISSION.transitions),
+        ("机构人员 · a person of an institution", STAFF.initial, STAFF.transitions),
+        ("机构人员通行密钥 · a person's passkey", STAFF_PASSKEY.initial, STAFF_PASSKEY.transitions),
+        ("账户处分 · sanction against an account", ACCOUNT_SANCTION.initial, ACCOUNT_SANCTION.transitions),
+        ("企业认证 · certification of an enterprise", CERTIFICATION.initial, CERTIFICATION.transitions),
+        ("更正提示 · prompt for correction", CORRECTION.initial, CORRECTION.transitions),
         ("企业账户 · an enterprise's account", ENTERPRISE.initial, ENTERPRISE.transitions),
         ("企业经办人 · a person who acts for it", PERSON.initial, PERSON.transitions),
         ("通行密钥 · a passkey", PASSKEY.initial, PASSKEY.transitions),
@@ -261,6 +283,13 @@ def consent_purposes() -> str:
     return "\n".join(out)
 
 
+def person_fields() -> str:
+    from consent.person import FIELDS
+
+    out = ["| 字段 field | 含义 meaning | ISO/IEC TS 27560:2023 |", "|---|---|---|"]
+    return "\n".join([*out, *(f"| `{one.name}` | {one.zh}<br>{one.en} | {one.iso27560} |" for one in FIELDS)])
+
+
 def consent_templates() -> str:
     from consent.templates import PUBLISHED
 
@@ -280,7 +309,7 @@ def consent_templates() -> str:
 
 
 def consent_transitions() -> str:
-    from consent.lifecycle import FINAL, SIGNERS, TRANSITIONS
+    from consent.lifecycle import FINAL, PERSON_ACTIONS, SIGNERS, TRANSITIONS
 
     out = ["```mermaid", "stateDiagram-v2", "    [*] --> requested"]
     for state, moves in TRANSITIONS.items():
@@ -291,10 +320,12 @@ def consent_transitions() -> str:
         "grant": "企业（授权文件）enterprise, by the consent",
         "refuse": "企业（拒绝文件）enterprise, by the refusal",
     }
+    answers["cancel"] = "机构，无文件 institution, no document"
     answers["supersede"] = "企业（续签的授权文件）enterprise, by the renewal"
     names = {"enterprise": "企业 enterprise", "platform": "平台 platform"}
     for action in dict.fromkeys(action for moves in TRANSITIONS.values() for action in moves):
-        out.append(f"| `{action}` | {answers.get(action) or names[SIGNERS[action]]} |")
+        own = "".join(f"；本人 the person, by `{kind}`" for kind, does in PERSON_ACTIONS.items() if does == action)
+        out.append(f"| `{action}` | {answers.get(action) or names[SIGNERS[action]]}{own} |")
     return "\n".join(out)
 
 
@@ -327,6 +358,13 @@ def data_dictionary() -> str:
     return render(load())
 
 
+def authority() -> str:
+    """Who may do what: one row for each action."""
+    from api.authority import as_markdown
+
+    return as_markdown()
+
+
 PARTS: dict[str, tuple[str, Callable[[], str]]] = {
     "causes": ("operators.md", cause_table),
     "states": ("states.md", diagrams),
@@ -336,6 +374,8 @@ PARTS: dict[str, tuple[str, Callable[[], str]]] = {
     "consent-purposes": ("consent.md", consent_purposes),
     "consent-templates": ("consent.md", consent_templates),
     "consent-transitions": ("consent.md", consent_transitions),
+    "person-fields": ("consent.md", person_fields),
+    "authority": ("authority.md", authority),
     "policy": ("consent.md", policy_rules),
     "catalogue": ("catalogue.md", data_dictionary),
 }

@@ -5,7 +5,21 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from api.fields import Text
+
+
+class AuditFilter(BaseModel):
+    """What an auditor looks for; what is not given is not asked."""
+
+    object_kind: Text | None = None
+    object_id: Text | None = None
+    actor: Text | None = None
+    institution: Text | None = None
+    action: Text | None = None
+    since: AwareDatetime | None = None
+    until: AwareDatetime | None = None
 
 
 class AuditEntry(BaseModel):

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from api.fields import Body, Slug
+from api.fields import Body, SecretOut, Slug
 
 HttpsUrl = Annotated[str, StringConstraints(pattern=r"^https://[^\s@#\x00-\x1f\x7f]{1,500}$")]
 WebhookId = Annotated[str, StringConstraints(pattern=r"^w-[0-9a-f]{12}$")]
@@ -49,7 +49,7 @@ class WebhookOut(BaseModel):
     last_fault: str | None
 
 
-class NewWebhook(BaseModel):
+class NewWebhook(SecretOut):
     id: str
     secret: str = Field(description="shown this once")
 

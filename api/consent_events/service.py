@@ -10,14 +10,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-import sqlalchemy as sa
-
 from api.consent_events import repository
 from api.consent_events.schemas import Acked, AckIn, EventPage
 from api.control import Control
 from api.db import Unit
 from api.errors import Conflict, Forbidden
-from api.institutions.repository import Institution
 from consent.keys import SigningKey
 from consent.signed import Document, sign
 from consent.times import stamp
@@ -52,9 +49,7 @@ def tell(unit: Unit, events: Sequence[Event]) -> None:
     """Adds events to the caller's transaction. One to an institution that is not on record is nobody's."""
     if not events:
         return
-    names = {institution for institution, _, _ in events}
-    on_record = set(unit.session.scalars(sa.select(Institution.id).where(Institution.id.in_(names))))
-    for institution in repository.append(unit.session, [one for one in events if one[0] in on_record], unit.now):
+    for institution in repository.append(unit.session, events, unit.now):
         unit.notify(topic(institution))
 
 
@@ -81,7 +76,7 @@ def _own(caller: Caller) -> str:
 def page(control: Control, caller: Caller, after: int | None, limit: int) -> EventPage:
     """Events after `after`; when it is not given, after the last acknowledged one."""
     institution = _own(caller)
-    with control.db.read() as session:
+    with control.db.read(caller) as session:
         head = repository.event_head(session, institution)
         acked = head.acked if head is not None else 0
         rows = repository.events(session, institution, acked if after is None else after, limit)

@@ -34,7 +34,7 @@ from consent.times import stamp
 MAX_LINES = 10_000
 CSV, NDJSON = "text/csv", "application/x-ndjson"
 # a file of many names no terms of its own: each purpose's template does
-_COLUMNS = ("enterprise", "provider", "purpose", "valid_days", "reason", "reference", "supersedes")
+_COLUMNS = ("enterprise", "provider", "purpose", "valid_days", "reason", "reference", "supersedes", "persons")
 
 
 def ask(control: Control, caller: Caller, body: RequestIn) -> RequestOut:
@@ -49,7 +49,7 @@ def ask(control: Control, caller: Caller, body: RequestIn) -> RequestOut:
         valid_from=stamp(now),
         valid_until=_until(now, body),
         terms=body.terms.model_dump(exclude_none=True) if body.terms is not None else None,
-        persons=[person.model_dump() for person in body.persons],
+        roles=body.persons,
         supersedes=body.supersedes,
         reason=body.reason,
         reference=body.reference,
@@ -93,7 +93,8 @@ def _lines(kind: str, raw: bytes) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _parsed(fields: dict[str, Any]) -> RequestIn:
     if "line" not in fields:
-        return RequestIn.model_validate(fields, strict=False)
+        roles = {"persons": fields["persons"].split()} if "persons" in fields else {}
+        return RequestIn.model_validate({**fields, **roles}, strict=False)
     try:
         value = json.loads(fields["line"])
     except (ValueError, RecursionError) as error:
@@ -133,6 +134,12 @@ def _bad(result: RequestFile, number: int, code: str, message: str, message_zh: 
     result.errors.append(LineError(line=number, code=code, message=message, message_zh=message_zh))
 
 
+def cancel(control: Control, caller: Caller, consent_id: str, reason: str) -> RequestOut:
+    """Raises NotFound or IllegalTransition."""
+    requests.cancel(control, caller, consent_id, reason)
+    return get(control, caller, consent_id)
+
+
 # ---- following
 
 
@@ -159,7 +166,7 @@ def _view(row: ConsentRequest) -> RequestOut:
 
 
 def get(control: Control, caller: Caller, consent_id: str) -> RequestOut:
-    with control.db.read() as session:
+    with control.db.read(caller) as session:
         row = session.get(ConsentRequest, consent_id)
         if row is None or _scope(caller) not in (None, row.recipient):
             raise NotFound("request", "授权请求", consent_id)
@@ -174,13 +181,13 @@ def page(
     before: datetime | None,
     limit: int,
 ) -> RequestPage:
-    with control.db.read() as session:
+    with control.db.read(caller) as session:
         rows = requests.page(session, _scope(caller), enterprise=enterprise, state=state, before=before, limit=limit)
         return RequestPage(items=[_view(row) for row in rows])
 
 
 def counts(control: Control, caller: Caller) -> RequestCounts:
-    with control.db.read() as session:
+    with control.db.read(caller) as session:
         rows = requests.counts(session, _scope(caller))
     total = dict.fromkeys(sorted(requests.REQUEST.states), 0)
     for row in rows:

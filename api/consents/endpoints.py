@@ -25,6 +25,7 @@ from api.consents.schemas import (
 )
 from api.control import ControlDep
 from api.fields import Limit, Text
+from api.jobs.schemas import ReasonIn
 
 router = APIRouter(prefix="/v1", tags=["consents"])
 
@@ -141,6 +142,12 @@ def request_counts(control: ControlDep, caller: RequestReader) -> RequestCounts:
 @router.get("/consent-requests/{consent_id}")
 def request(control: ControlDep, caller: RequestReader, consent_id: Text) -> RequestOut:
     return asking.get(control, caller, consent_id)
+
+
+@router.post("/consent-requests/{consent_id}/cancel")
+def cancel(control: ControlDep, caller: Asker, consent_id: Text, body: ReasonIn) -> RequestOut:
+    """Take a request back that the enterprise has not answered."""
+    return asking.cancel(control, caller, consent_id, body.reason)
 
 
 @router.get("/feed", response_model=FeedPage, dependencies=[Depends(permits(Action.FEED_READ))])

@@ -26,7 +26,7 @@ def sweep(control: Control) -> int:
 
 
 def _consents(control: Control, now: datetime) -> int:
-    with control.db.read() as session:
+    with control.db.read(SYSTEM) as session:
         over = repository.over(session, stamp(now), BATCH)
     if not over:
         return 0
@@ -60,7 +60,7 @@ def _consents(control: Control, now: datetime) -> int:
 
 
 def _requests(control: Control, now: datetime) -> int:
-    with control.db.read() as session:
+    with control.db.read(SYSTEM) as session:
         overdue = requests.overdue(session, now, BATCH)
     if not overdue:
         return 0

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from api.consents import repository
 from api.consents.repository import FeedEvent
 from api.control import Control
-from api.db import Unit
+from api.db import SYSTEM, Unit
 from api.ledger import service as ledger
 from consent import artefact
 from consent.feed import Head, link, sign_head
@@ -72,7 +72,7 @@ def page(control: Control, after: int, limit: int) -> Iterator[str]:
 
     `signed_head` is for the last event of this page and says how many there are in all.
     """
-    with control.db.read() as session:
+    with control.db.read(SYSTEM) as session:
         rows = repository.events(session, after, limit)
         last = repository.head(session)
         seq = rows[-1].seq if rows else min(after, last)

@@ -14,6 +14,7 @@ from api.consents.states import CONSENT
 from api.db import Base, Machine, Stateful
 from consent.feed import START
 from consent.lifecycle import Life, State
+from consent.person import Given, need_of
 from consent.policy import Facts
 
 
@@ -81,6 +82,14 @@ class FeedHead(Base):
     chain: Mapped[bytes]
 
     __table_args__ = (sa.CheckConstraint("one", name="feed_head_one_row"),)
+
+
+def needs(body: dict[str, Any]) -> dict[str, Any]:
+    """What a consent asks of persons, as part of its `terms`; nothing for one that asks for nobody."""
+    if not body["persons"]:
+        return {}
+    need = need_of(body)
+    return {"persons": [list(one) for one in need.persons], "for_persons": dict(need.terms)}
 
 
 def lock_head(session: Session) -> FeedHead:
@@ -184,9 +193,19 @@ def newest(
 
 
 def facts_of(
-    row: Consent | None, at: str, *, purpose: str, use: str, institution: str | None, uses: tuple[int, int]
+    row: Consent | None,
+    at: str,
+    *,
+    purpose: str,
+    use: str,
+    institution: str | None,
+    uses: tuple[int, int],
+    persons: Given,
 ) -> Facts:
-    """The facts that the policy scope `score` asks for; `uses` are those made in all and in the limit's period."""
+    """The facts that the policy scope `score` asks for; `uses` are those made in all and in the limit's period.
+
+    `persons` is what `api.consents.persons.found` finds for the row.
+    """
     if row is None:
         return Facts(at=at, institution=institution, purpose=purpose, use=use)
     limits = row.terms["limits"]
@@ -196,6 +215,7 @@ def facts_of(
         purpose=purpose,
         use=use,
         consent_state=row.state,
+        persons=persons,
         withdrawn_at=row.withdrawn_at,
         valid_from=row.valid_from,
         valid_until=row.valid_until,

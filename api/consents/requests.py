@@ -19,12 +19,13 @@ from api.consent_events import service as consent_events
 from api.consents import repository
 from api.control import Control
 from api.db import Base, Machine, SignedText, Stateful, Unit
+from api.enterprises import own
 from api.enterprises import repository as enterprises
 from api.errors import Conflict, NotFound
 from api.institutions import repository as institutions
-from consent import artefact, policy, templates
+from consent import artefact, person, policy, templates
 from consent.canonical import digest
-from consent.lifecycle import Life, Quiet, State, quiet_until, state_at
+from consent.lifecycle import TRANSITIONS, Life, Quiet, State, quiet_until, state_at
 from consent.purposes import Purpose
 from consent.signed import sign
 from consent.times import stamp
@@ -32,11 +33,10 @@ from consent.times import stamp
 REQUEST = Machine(
     kind="consent_request",
     initial=frozenset({"requested"}),
+    # what may become of a request stands in the one table of a consent's life; what follows is the consent's own
     transitions={
-        "requested": frozenset({"active", "refused", "expired"}),
-        "active": frozenset(),
-        "refused": frozenset(),
-        "expired": frozenset(),
+        str(State.REQUESTED): frozenset(map(str, TRANSITIONS[State.REQUESTED].values())),
+        **{str(after): frozenset() for after in TRANSITIONS[State.REQUESTED].values()},
     },
 )
 
@@ -104,6 +104,11 @@ def known(session: Session, consent_ids: set[str]) -> dict[str, ConsentRequest]:
     return {row.consent_id: row for row in rows}
 
 
+def known_to_read(session: Session, consent_ids: set[str]) -> dict[str, ConsentRequest]:
+    rows = session.scalars(sa.select(ConsentRequest).where(ConsentRequest.consent_id.in_(consent_ids)))
+    return {row.consent_id: row for row in rows}
+
+
 def locked(session: Session, consent_id: str) -> ConsentRequest | None:
     return session.get(ConsentRequest, consent_id, with_for_update=True)
 
@@ -118,12 +123,22 @@ def overdue(session: Session, now: datetime, limit: int) -> Sequence[str]:
 
 def inform(unit: Unit, enterprise: str, kind: str, object_id: str) -> None:
     """Puts something on the list of what an enterprise is told."""
-    unit.session.add(EnterpriseNotice(enterprise=enterprise, kind=kind, object_id=object_id, at=unit.now))
+    values = {"enterprise": enterprise, "kind": kind, "object_id": object_id, "at": unit.now}
+    # the number is not read back: the list is the enterprise's, not the writer's
+    unit.session.execute(sa.insert(EnterpriseNotice).inline(), [values])
 
 
 def notices(session: Session, enterprise: str, after: int, limit: int) -> Sequence[EnterpriseNotice]:
     query = sa.select(EnterpriseNotice).where(EnterpriseNotice.enterprise == enterprise, EnterpriseNotice.id > after)
     return session.scalars(query.order_by(EnterpriseNotice.id).limit(limit)).all()
+
+
+def latest_notices(session: Session, enterprise: str, before: int | None, limit: int) -> Sequence[EnterpriseNotice]:
+    """Newest first, for the enterprise's page."""
+    query = sa.select(EnterpriseNotice).where(EnterpriseNotice.enterprise == enterprise)
+    if before is not None:
+        query = query.where(EnterpriseNotice.id < before)
+    return session.scalars(query.order_by(EnterpriseNotice.id.desc()).limit(limit)).all()
 
 
 def open_of(session: Session, enterprise: str, at: str) -> Sequence[ConsentRequest]:
@@ -180,19 +195,21 @@ def ask(
     valid_from: str,
     valid_until: str,
     terms: Mapping[str, Any] | None = None,
-    persons: Sequence[Mapping[str, str]] = (),
+    roles: Sequence[str] = (),
     supersedes: str | None = None,
     reason: str = "",
     reference: str | None = None,
 ) -> str:
     """Asks an enterprise on record for its consent to the caller's institution; returns the consent's number.
 
-    `terms` replace those of the purpose's template. The same `reference` again is the same request, and makes no
-    second one. Raises Denied (scope consent.request), MalformedDocument, NotFound or Conflict.
+    `terms` replace those of the purpose's template; `roles` say whose own consent is needed besides (`consent.person`):
+    a sole trader's always is, and a request without it is refused. The same `reference` again is the same request, and
+    makes no second one. Raises Denied (scope consent.request), MalformedDocument, NotFound or Conflict.
     """
+    named = own.pseudonyms(control, enterprise, roles)
     with control.db.unit(caller) as unit:
         _one_at_a_time(unit.session, enterprise, caller.institution, str(purpose), reference)
-        subject = enterprises.enterprise(unit.session, enterprise)
+        subject = enterprises.known(unit.session, enterprise)
         if subject is None or subject.state == "closed":
             raise NotFound("enterprise", "企业", enterprise)
         lab = institutions.institution(unit.session, provider)
@@ -207,9 +224,11 @@ def ask(
             "provider": provider,
             "purpose": purpose,
             "valid_until": valid_until,
-            "persons": [dict(person) for person in persons],
+            "persons": [],
             "supersedes": supersedes,
         }
+        if purpose in tuple(Purpose):
+            asked["persons"] = _persons(asked, named)
         if reference is not None and (before := _referenced(unit.session, caller.institution, reference)) is not None:
             return _same(before, asked, reference)
         at = stamp(unit.now)
@@ -237,6 +256,27 @@ def ask(
         inform(unit, enterprise, "request", row.consent_id)
         consent_events.tell(unit, [consent_events.of_request(row, unit.now)])
         return row.consent_id
+
+
+def _persons(asked: Mapping[str, Any], named: Sequence[tuple[str, str]]) -> list[dict[str, str]]:
+    """The references to what each person will be offered. Raises MalformedDocument where the data concern nobody."""
+    terms = {"storage": artefact.STORAGE, "onward": [], **asked}
+    return [{"role": role, "reference": person.reference(person.offer(terms, name, role))} for role, name in named]
+
+
+def cancel(control: Control, caller: Caller, consent_id: str, reason: str) -> None:
+    """The institution takes back a request that waits for its answer; the enterprise is told.
+
+    Raises NotFound, also for another institution's, or IllegalTransition for one that is over.
+    """
+    with control.db.unit(caller) as unit:
+        row = locked(unit.session, consent_id)
+        if row is None or row.recipient != caller.institution:
+            raise NotFound("request", "授权请求", consent_id)
+        unit.transition(row, str(State.CANCELLED), "request.cancel", reason)
+        row.ended_at = unit.now
+        inform(unit, row.enterprise, "request_cancelled", row.consent_id)
+        consent_events.tell(unit, [consent_events.of_request(row, unit.now)])
 
 
 def _one_at_a_time(session: Session, enterprise: str, recipient: str, purpose: str, reference: str | None) -> None:

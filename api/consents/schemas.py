@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from api.fields import Body, JsonObject, Prose, Sha256, Slug, Text
+from api.fields import Body, JsonObject, Prose, Slug, Text
 
 
 class LineError(BaseModel):
@@ -94,12 +94,8 @@ class TermsIn(Body):
     onward: Annotated[list[Text], Field(max_length=32)] | None = None
 
 
-class PersonIn(Body):
-    role: Text
-    reference: Sha256
-
-
-RequestState = Literal["requested", "active", "refused", "expired"]
+PersonRole = Literal["sole_trader", "legal_representative", "controller", "key_person"]
+RequestState = Literal["requested", "active", "refused", "expired", "cancelled"]
 
 
 class RequestIn(Body):
@@ -111,7 +107,9 @@ class RequestIn(Body):
     valid_days: Annotated[int, Field(ge=1, le=3660)] | None = None
     valid_until: AwareDatetime | None = None
     terms: TermsIn | None = None
-    persons: Annotated[list[PersonIn], Field(max_length=64, default_factory=list)]
+    persons: Annotated[list[PersonRole], Field(max_length=4, default_factory=list)] = Field(
+        description="roles whose persons' own consent is needed besides; for a sole trader always `sole_trader`"
+    )
     supersedes: Text | None = Field(None, description="the consent to be renewed")
     reason: Prose = "asked by the institution"
     reference: Text | None = Field(None, description="the institution's own number; the same again is the same request")

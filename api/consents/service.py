@@ -219,7 +219,8 @@ class _Batch:
             "public_key": item.public_key,
             "document_sha256": item.sha256,
             "seq": seq,
-            "terms": {field: body[field] for field in ("modes", "data", "window_months", "limits")},
+            "terms": {name: body[name] for name in ("modes", "data", "window_months", "limits")}
+            | repository.needs(body),
             "supersedes": body["supersedes"],
             "sequence": life.sequence,
             "head_sha256": life.head,
@@ -381,13 +382,13 @@ def _recipient_scope(caller: Caller) -> str | None:
 
 
 def of_enterprise(control: Control, caller: Caller, enterprise: str) -> Consents:
-    with control.db.read() as session:
+    with control.db.read(caller) as session:
         rows = repository.of_enterprise(session, enterprise, _recipient_scope(caller))
         return Consents(items=[ConsentOut.model_validate(row) for row in rows])
 
 
 def counts(control: Control, caller: Caller) -> Counts:
-    with control.db.read() as session:
+    with control.db.read(caller) as session:
         rows = repository.counts(session, _recipient_scope(caller))
         total = dict.fromkeys(sorted(CONSENT.states), 0)
         for row in rows:

@@ -11,6 +11,7 @@ import json
 import shutil
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -68,16 +69,40 @@ class Story:
 
     # ---- the job
 
+    def _project(self) -> str:
+        """The project of this bank and the lab, made and agreed to on the first job."""
+        client, name = self._world.client, f"demo-{self._bank.institution}"
+        risk = client(self._bank.risk)
+        if not any(known["id"] == name for known in risk.projects("active")):
+            risk.propose_project(
+                {
+                    "id": name,
+                    "title": f"演示 · demo {self._world.dataset}"[:128],
+                    "lab": "lab",
+                    "label": "银行表中声明的标签列 · the label column that the bank's table declares",
+                    "agreement": {
+                        "title": "联合建模协议（演示）· joint modelling agreement (demo)",
+                        "sha256": hashlib.sha256(name.encode()).hexdigest(),
+                        "signed_on": datetime.now(UTC).date().isoformat(),
+                    },
+                    "valid_until": (datetime.now(UTC) + timedelta(days=30)).isoformat(),
+                }
+            )
+            client("lab-owner").decide_project(name, "用途与数据符合约定 · purpose and data are as agreed")
+            client("operator").decide_project(name, "协议齐全 · the agreement is complete")
+        return name
+
     def _agree(self, mode: str, recipe: str) -> str:
         client = self._world.client
         job = client(self._bank.risk).propose_job(
             {
-                "project": f"demo {self._world.dataset}",
+                "project": self._project(),
                 "dataset": self._world.dataset,
                 "bank": self._bank.institution,
                 "lab": "lab",
                 "mode": mode,
                 "recipe": {"name": recipe},
+                "columns": self._world.columns,
                 "reason": "演示 · demo",
             }
         )

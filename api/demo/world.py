@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from api.client import LabClient, LabError
+from api.demo import province
 from api.demo.enterprises import Enterprise, Register, first_answers, read_enterprises
 from api.demo.narrate import DemoFailed, Narrator
 from api.demo.options import LAB, Banks, Folders, Options, institution_of
@@ -25,6 +26,17 @@ _COMMAND_SECONDS = 300.0
 _START_SECONDS = 90.0
 _IMPORT_DOCUMENTS = 20_000
 LOOPBACK = "127.0.0.1"
+
+
+# a real platform has them on paper, signed by people (docs/identity.md)
+_PAPERS = {
+    "agreement": {"reference": "演示协议 · demo agreement", "signed_on": "2026-01-05"},
+    "assessment": {
+        "reference": "演示评估 · demo assessment",
+        "assessor": "演示 · demo",
+        "assessed_on": "2026-01-06",
+    },
+}
 
 
 @dataclass(frozen=True)
@@ -79,8 +91,7 @@ class World:
     def _check_data(self) -> None:
         self._data = self.options.data or self.folders.out / "data"
         if self.options.data is None:
-            self.narrator.say("未指定 DATA：生成模拟省份（企业均不存在）", "no DATA: a simulated province")
-            self._command("data simulate", "data", "simulate", str(self._data))
+            self._simulate()
         self.narrator.block(self._command("data check", "data", "check", str(self._data)))
         contract = tomllib.loads((self._data / "dataset.toml").read_text(encoding="utf-8"))
         self.dataset, self.title = contract["name"], contract["title"]
@@ -88,6 +99,24 @@ class World:
         self._command("data ids", "data", "ids", str(self._data), "--out", str(listing))
         self.enterprises = read_enterprises(listing.read_text(encoding="utf-8").splitlines())
         self.banks = self._choose_banks()
+
+    @property
+    def columns(self) -> dict[str, list[str]]:
+        """The columns that the jobs use: of the embedded example a choice, of other data all."""
+        return {"lab": list(province.LAB_COLUMNS)} if self.options.data is None else {}
+
+    def _simulate(self) -> None:
+        """The embedded example: raw public records are delivered, checked and taken in; features are made of them."""
+        self.narrator.say(
+            f"未指定 DATA：模拟一个省份（{province.ENTERPRISES:,} 家企业均不存在），归集其公共信用记录并计算特征",
+            f"no DATA: a simulated province of {province.ENTERPRISES:,} enterprises: its public records are taken in "
+            "and made into features",
+        )
+        raw = self.folders.state / "province"
+        told = self._command("simulate", *province.command(str(raw), str(self.folders.state / "store")))
+        counts = next(line for line in told.splitlines() if "delivered" in line).rpartition(": ")[2]
+        self.narrator.say("归集 · public records", counts)
+        shutil.copytree(raw / "joint", self._data)
 
     def _choose_banks(self) -> list[Bank]:
         if self.options.banks is Banks.ONE:
@@ -137,14 +166,14 @@ class World:
 
     def _admit(self) -> None:
         operator = self.client("operator")
-        operator.add_institution(LAB, "公共信用信息专区 · public-credit zone", "lab")
+        operator.add_institution(LAB, "公共信用信息专区 · public-credit zone", "lab", _PAPERS)
         self._account("gateway", "platform", "gateway")
         self._account("reviewer-platform", "platform", "reviewer")
         self._account("reviewer-lab", LAB, "reviewer")
         self._account("lab-owner", LAB, "data_owner")
         self._account(f"{LAB}-node", LAB, "node")
         for bank in self.banks:
-            operator.add_institution(bank.institution, bank.party or "银行 · bank", "bank")
+            operator.add_institution(bank.institution, bank.party or "银行 · bank", "bank", _PAPERS)
             self._account(bank.risk, bank.institution, "risk")
             self._account(bank.node, bank.institution, "node")
         self.narrator.say(f"{', '.join(bank.institution for bank in self.banks)}; {LAB}")

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import ClassVar
 
 import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from api.db import Base, Machine, Stateful
@@ -75,8 +76,5 @@ def page(
 
 
 def is_disputed(session: Session, enterprise: str) -> bool:
-    """Whether something said of this enterprise is under dispute."""
-    found = sa.select(Dispute.id).where(
-        Dispute.enterprise == enterprise, Dispute.kind == "dispute", Dispute.state.in_(PENDING)
-    )
-    return session.scalar(sa.select(found.exists())) is True
+    """Whether something said of this enterprise is under dispute, whoever asks and whomever it concerns."""
+    return session.scalar(sa.func.enterprise_disputed(enterprise, sa.cast(sorted(PENDING), ARRAY(sa.Text)))) is True

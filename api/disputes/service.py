@@ -16,7 +16,7 @@ from api.consent_events import service as consent_events
 from api.consents.repository import Consent
 from api.consents.requests import inform
 from api.control import Control
-from api.db import Actor, Unit
+from api.db import Actor, Unit, tenant
 from api.disputes import repository
 from api.disputes.repository import Dispute
 from api.disputes.schemas import DisputeIn, DisputeOut, Disputes
@@ -146,7 +146,7 @@ def _move(control: Control, actor: Actor, dispute_id: str, to: str, reason: str,
 
 
 def get(control: Control, caller: Caller, dispute_id: str) -> DisputeOut:
-    with control.db.read() as session:
+    with control.db.read(caller) as session:
         row = repository.dispute(session, dispute_id)
         if row is None or (Role.OPERATOR not in caller.roles and row.institution != caller.institution):
             raise NotFound("dispute", "异议或投诉", dispute_id)
@@ -158,16 +158,29 @@ def page(
 ) -> Disputes:
     """The operator sees all, an institution those that concern it; `overdue` only those whose day has passed."""
     institution = None if Role.OPERATOR in caller.roles else caller.institution
-    return _page(control, institution=institution, enterprise=enterprise, state=state, overdue=overdue, limit=limit)
+    return _page(
+        control, caller, institution=institution, enterprise=enterprise, state=state, overdue=overdue, limit=limit
+    )
+
+
+def one_of(control: Control, enterprise: str, dispute_id: str) -> DisputeOut:
+    """One of an enterprise's own, for its page. Raises NotFound, also for another's."""
+    with control.db.read(tenant(enterprise)) as session:
+        row = repository.dispute(session, dispute_id)
+        if row is None or row.enterprise != enterprise:
+            raise NotFound("dispute", "异议或投诉", dispute_id)
+        return _view(row, control.db.clock())
 
 
 def of_enterprise(control: Control, enterprise: str, limit: int = 100) -> Disputes:
     """An enterprise's own, for its page."""
-    return _page(control, institution=None, enterprise=enterprise, state=None, overdue=False, limit=limit)
+    reader = tenant(enterprise)
+    return _page(control, reader, institution=None, enterprise=enterprise, state=None, overdue=False, limit=limit)
 
 
 def _page(
     control: Control,
+    reader: Actor,
     *,
     institution: str | None,
     enterprise: str | None,
@@ -176,7 +189,7 @@ def _page(
     limit: int,
 ) -> Disputes:
     now = control.db.clock()
-    with control.db.read() as session:
+    with control.db.read(reader) as session:
         rows = repository.page(
             session,
             institution=institution,

@@ -30,7 +30,7 @@ from webauthn.helpers.structs import (
 
 from api.control import Control
 from api.db import Unit
-from api.enterprises import repository, sessions
+from api.enterprises import attempts, repository, sessions
 from api.enterprises.repository import Ceremony, Passkey, Person, PortalSession
 from api.enterprises.sessions import Visitor
 from api.errors import Conflict, Forbidden, Invalid
@@ -95,7 +95,7 @@ class Started:
     options: dict[str, Any]
 
 
-def _start(unit: Unit, use: str, challenge: bytes, session: str | None, body: Document | None = None) -> str:
+def begin(unit: Unit, use: str, challenge: bytes, session: str | None, body: Document | None = None) -> str:
     repository.forget_ceremonies(unit.session, unit.now)
     row = Ceremony(
         id=secrets.token_urlsafe(18),
@@ -109,7 +109,7 @@ def _start(unit: Unit, use: str, challenge: bytes, session: str | None, body: Do
     return row.id
 
 
-def _b64u(raw: bytes) -> str:
+def b64u(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
@@ -134,10 +134,10 @@ def start_registration(control: Control, who: Visitor) -> Started:
                 resident_key=ResidentKeyRequirement.REQUIRED,
                 user_verification=UserVerificationRequirement.REQUIRED,
             ),
-            exclude_credentials=[PublicKeyCredentialDescriptor(id=_raw(each.id, "id")) for each in own],
+            exclude_credentials=[PublicKeyCredentialDescriptor(id=raw_of(each.id, "id")) for each in own],
             supported_pub_key_algs=[COSEAlgorithmIdentifier.ECDSA_SHA_256],
         )
-        return Started(_start(unit, REGISTER, challenge, who.session_id), json.loads(options_to_json(options)))
+        return Started(begin(unit, REGISTER, challenge, who.session_id), json.loads(options_to_json(options)))
 
 
 def register(control: Control, who: Visitor, ceremony: str, credential: Any, label: str, agent: str) -> str | None:
@@ -146,8 +146,8 @@ def register(control: Control, who: Visitor, ceremony: str, credential: Any, lab
     Raises PasskeyInvalid, ChallengeUsed, or Conflict for a code that was used meanwhile.
     """
     with control.db.unit(who) as unit:
-        challenge = _take(unit, ceremony, REGISTER, who.session_id)[0]
-        found = _registered(control, credential, challenge)
+        challenge = take(unit, ceremony, REGISTER, who.session_id)[0]
+        found = registered(control, credential, challenge)
         person = repository.person(unit.session, who.account_id, lock=True)
         if person is None or person.state == "removed":
             raise sessions.SignedOut
@@ -183,7 +183,8 @@ def register(control: Control, who: Visitor, ceremony: str, credential: Any, lab
             unit.transition(person, "active", "person.enrol", "enrolled by a one-time code")
         enterprise = repository.enterprise(unit.session, person.enterprise, lock=True)
         assert enterprise is not None
-        if enterprise.state == "invited":
+        # who has no right in the enterprise does not begin its account
+        if enterprise.state == "invited" and person.rights:
             unit.transition(enterprise, "active", "enterprise.enrol", f"enrolled by {person.name}")
         repository.end_sessions(unit.session, unit.now, PortalSession.id == who.session_id)
         return sessions.open_session(unit, control, person, sessions.PORTAL, agent, passkey=row.id)
@@ -197,7 +198,7 @@ class _Registered:
     backed_up: bool
 
 
-def _registered(control: Control, credential: Any, challenge: bytes) -> _Registered:
+def registered(control: Control, credential: Any, challenge: bytes) -> _Registered:
     try:
         verified = verify_registration_response(
             credential=credential,
@@ -215,7 +216,7 @@ def _registered(control: Control, credential: Any, challenge: bytes) -> _Registe
         raise PasskeyInvalid(
             f"the passkey could not be registered: {error}", "无法登记该通行密钥：请换一个密钥或浏览器重试"
         ) from error
-    return _Registered(_b64u(verified.credential_id), key, verified.sign_count, verified.credential_backed_up)
+    return _Registered(b64u(verified.credential_id), key, verified.sign_count, verified.credential_backed_up)
 
 
 def remove(control: Control, who: Visitor, credential_id: str) -> None:
@@ -251,7 +252,7 @@ class _Answer:
     assertion: Assertion
 
 
-def _raw(text: object, name: str) -> bytes:
+def raw_of(text: object, name: str) -> bytes:
     try:
         if not isinstance(text, str) or len(text) > _MAX_FIELD:
             raise ValueError("not a text")
@@ -261,22 +262,22 @@ def _raw(text: object, name: str) -> bytes:
     return raw
 
 
-def _answer(credential: Any) -> _Answer:
+def read_answer(credential: Any) -> _Answer:
     """The parts of a browser's PublicKeyCredential in its JSON form. Raises PasskeyInvalid or MalformedAssertion."""
     response = credential.get("response") if isinstance(credential, dict) else None
     if not isinstance(response, dict):
         raise PasskeyInvalid("a passkey's answer is needed", "缺少通行密钥的应答")
     assertion = Assertion.from_authenticator(
-        _raw(response.get("authenticatorData"), "authenticatorData"),
-        _raw(response.get("clientDataJSON"), "clientDataJSON"),
-        _raw(response.get("signature"), "signature"),
+        raw_of(response.get("authenticatorData"), "authenticatorData"),
+        raw_of(response.get("clientDataJSON"), "clientDataJSON"),
+        raw_of(response.get("signature"), "signature"),
     )
     handle = response.get("userHandle")
-    user = b"" if handle is None else _raw(handle, "userHandle")
-    return _Answer(_b64u(_raw(credential.get("id"), "id")), user, assertion)
+    user = b"" if handle is None else raw_of(handle, "userHandle")
+    return _Answer(b64u(raw_of(credential.get("id"), "id")), user, assertion)
 
 
-def _take(unit: Unit, ceremony: str, use: str, session: str | None) -> tuple[bytes, Document | None]:
+def take(unit: Unit, ceremony: str, use: str, session: str | None) -> tuple[bytes, Document | None]:
     """The challenge and its document, never again. Raises ChallengeUsed."""
     found = repository.take_ceremony(unit.session, ceremony, use, session, unit.now)
     if found is None:
@@ -304,16 +305,20 @@ def _check(unit: Unit, control: Control, answer: _Answer, challenge: bytes) -> t
     return row, person
 
 
-def start_login(control: Control) -> Started:
-    """Options to sign in with any passkey of this site: no name is asked for, so none can be guessed."""
+def start_login(control: Control, address: str) -> Started:
+    """Options to sign in with any passkey of this site: no name is asked for, so none can be guessed.
+
+    Raises TooManyAttempts.
+    """
+    attempts.login(control, address)
     challenge = secrets.token_bytes(32)
     with control.db.unit(sessions.NOBODY) as unit:
-        return Started(_start(unit, LOGIN, challenge, None), _request(control, challenge, []))
+        return Started(begin(unit, LOGIN, challenge, None), request_options(control, challenge, []))
 
 
-def _request(control: Control, challenge: bytes, allowed: list[str]) -> dict[str, Any]:
+def request_options(control: Control, challenge: bytes, allowed: list[str]) -> dict[str, Any]:
     return {
-        "challenge": _b64u(challenge),
+        "challenge": b64u(challenge),
         "rpId": control.settings.portal_rp_id,
         "timeout": int(LIFETIME.total_seconds() * 1000),
         "userVerification": "required",
@@ -323,12 +328,13 @@ def _request(control: Control, challenge: bytes, allowed: list[str]) -> dict[str
 
 def login(control: Control, ceremony: str, credential: Any, agent: str) -> str:
     """A session for who holds the passkey; returns its token. Raises by name."""
-    answer = _answer(credential)
+    answer = read_answer(credential)
+    attempts.passkey(control, answer.credential_id)
     with control.db.unit(sessions.NOBODY) as unit:
-        challenge, _ = _take(unit, ceremony, LOGIN, None)
+        challenge, _ = take(unit, ceremony, LOGIN, None)
         row, person = _check(unit, control, answer, challenge)
         enterprise = repository.enterprise(unit.session, person.enterprise)
-        if enterprise is None or enterprise.state != "active":
+        if enterprise is None or not sessions.stands(sessions.PORTAL, person, enterprise.state):
             raise Forbidden(
                 "the enterprise's account is not active: ask the operator",
                 "该企业账户未处于可用状态：请联系平台运营方",
@@ -344,19 +350,21 @@ def start_signing(control: Control, who: Visitor, body: Document) -> Started:
     challenge = passkey_challenge(body)
     with control.db.unit(who) as unit:
         own = repository.passkeys(unit.session, [who.account_id])
-        ceremony = _start(unit, SIGN, challenge, who.session_id, body)
-        return Started(ceremony, _request(control, challenge, [each.id for each in own]))
+        ceremony = begin(unit, SIGN, challenge, who.session_id, body)
+        return Started(ceremony, request_options(control, challenge, [each.id for each in own]))
 
 
 def finish_signing(unit: Unit, control: Control, who: Visitor, ceremony: str, credential: Any) -> Document:
     """The document that waited, signed by the visitor's passkey. Raises by name; the challenge is used up only when
     the caller's transaction is."""
-    answer = _answer(credential)
-    challenge, body = _take(unit, ceremony, SIGN, who.session_id)
+    answer = read_answer(credential)
+    challenge, body = take(unit, ceremony, SIGN, who.session_id)
     assert body is not None
     row, person = _check(unit, control, answer, challenge)
     if person.id != who.account_id:
         raise PasskeyUnknown
     unit.session.flush()
-    unit.record("passkey.use", row, "signed a document", detail={"person": person.id, "consent": body["consent_id"]})
+    unit.record(
+        "passkey.use", row, "signed a document", detail={"person": person.id, "consent": body.get("consent_id")}
+    )
     return sign_with_passkey(body, PasskeyKey.from_b64(row.public_key), answer.assertion)

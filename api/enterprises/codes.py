@@ -1,6 +1,6 @@
-"""One-time codes that a person types: 60 random bits, a slow hash in the database, one use, and a limit of attempts.
+"""One-time codes that a person types: 60 random bits, a slow hash in the database, one use.
 
-A code never stands in an address or a log line. Who types a wrong one too often waits, whatever the code.
+A code never stands in an address or a log line. Who types one too often waits (`api.enterprises.attempts`).
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from api.control import Control
-from api.db import SYSTEM, Unit
+from api.db import Unit
 from api.enterprises import repository
-from api.enterprises.repository import Attempt, Code
-from api.errors import ApiError, Forbidden
+from api.enterprises.repository import Code
+from api.errors import Forbidden
 
 ENROL = "enrol"
 LOGIN = "login"
@@ -26,9 +26,6 @@ RECOVER = "recover"  # issued as such, used as an enrolment
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _LENGTH = 12
 _TYPED = str.maketrans({"O": "0", "I": "1", "L": "1", "-": None, " ": None, "\t": None})
-WINDOW = timedelta(minutes=15)
-PER_ENTERPRISE = 10  # attempts in a window
-PER_ADDRESS = 60
 
 
 class CodeRefused(Forbidden):
@@ -41,16 +38,6 @@ class CodeRefused(Forbidden):
             "the enterprise or the code is not right, or the code was used or has run out: ask for a new one",
             "企业代码或验证码不正确，或验证码已使用、已过期：请重新索取",
         )
-
-
-class TooManyAttempts(ApiError):
-    """Attempts are slowed down."""
-
-    status, code, title = 429, "too_many_attempts", "Too many attempts"
-
-    def __init__(self) -> None:
-        minutes = int(WINDOW.total_seconds() // 60)
-        super().__init__(f"too many attempts: wait {minutes} minutes", f"尝试次数过多：请在 {minutes} 分钟后再试")
 
 
 def new_code() -> str:
@@ -81,18 +68,6 @@ def issue(unit: Unit, control: Control, uscc: str, person_id: str, use: str) -> 
         )
     )
     return code, expires_at
-
-
-def attempt(control: Control, uscc: str, address: str) -> None:
-    """Counts one attempt, in a transaction of its own. Raises TooManyAttempts."""
-    subjects = {f"enterprise:{uscc}": PER_ENTERPRISE, f"address:{address}": PER_ADDRESS}
-    with control.db.unit(SYSTEM) as unit:
-        repository.forget_attempts(unit.session, unit.now - WINDOW)
-        unit.session.add_all(Attempt(subject=subject, at=unit.now) for subject in subjects)
-        unit.session.flush()
-        counts = repository.attempts(unit.session, list(subjects), unit.now - WINDOW)
-    if any(counts.get(subject, 0) > most for subject, most in subjects.items()):
-        raise TooManyAttempts
 
 
 def match(codes: Sequence[Code], hashed: bytes) -> Code | None:

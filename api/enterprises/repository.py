@@ -7,7 +7,7 @@ leaves in a log line.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
@@ -15,7 +15,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from api.db import Base, Machine, Stateful
-from api.enterprises.states import ENTERPRISE, PASSKEY, PERSON
+from api.enterprises.states import CERTIFICATION, CORRECTION, ENTERPRISE, PASSKEY, PERSON
 
 
 class Enterprise(Stateful, Base):
@@ -128,11 +128,61 @@ class PortalSession(Base):
     __table_args__ = (sa.Index("enterprise_sessions_person", "person", "ended_at"),)
 
 
+class Certification(Stateful, Base):
+    """One institution's word that it has checked one enterprise offline (R12)."""
+
+    __tablename__ = "certifications"
+    AUDIT_KIND: ClassVar[str] = "certification"
+    AUDIT_KEY: ClassVar[tuple[str, ...]] = ("institution", "enterprise")
+    MACHINE: ClassVar[Machine] = CERTIFICATION
+
+    institution: Mapped[str] = mapped_column(sa.ForeignKey("institutions.id"), primary_key=True)
+    enterprise: Mapped[str] = mapped_column(sa.ForeignKey("enterprises.uscc"), primary_key=True)
+    certified_by: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"))
+    certified_at: Mapped[datetime]
+    visited_on: Mapped[date]
+    found: Mapped[str]
+    state: Mapped[str]
+
+
+class Correction(Stateful, Base):
+    """A prompt that something on record of an enterprise is out of date, with its clock (R13)."""
+
+    __tablename__ = "corrections"
+    AUDIT_KIND: ClassVar[str] = "correction"
+    MACHINE: ClassVar[Machine] = CORRECTION
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    institution: Mapped[str] = mapped_column(sa.ForeignKey("institutions.id"))
+    enterprise: Mapped[str] = mapped_column(sa.ForeignKey("enterprises.uscc"))
+    item: Mapped[str]
+    text: Mapped[str]
+    prompted_by: Mapped[str] = mapped_column(sa.ForeignKey("accounts.id"))
+    prompted_at: Mapped[datetime]
+    due_at: Mapped[datetime]
+    answer: Mapped[str | None]
+    corrected_at: Mapped[datetime | None]
+    outcome: Mapped[str | None]
+    ended_at: Mapped[datetime | None]
+    state: Mapped[str]
+
+    __table_args__ = (
+        sa.Index("corrections_due", "due_at", postgresql_where=sa.text("state = 'prompted'")),
+        sa.Index("corrections_enterprise", "enterprise", "state"),
+    )
+
+
 # ---- enterprises and people
 
 
 def enterprise(session: Session, uscc: str, *, lock: bool = False) -> Enterprise | None:
     return session.get(Enterprise, uscc, with_for_update=lock or None)
+
+
+def known(session: Session, uscc: str) -> Any:
+    """Name, subject and state of an enterprise on record, for whoever knows its code; None when it is not."""
+    found = sa.func.enterprise_known(uscc).table_valued("name", "subject", "state")
+    return session.execute(sa.select(found.c.name, found.c.subject, found.c.state)).one_or_none()
 
 
 def enterprises(session: Session, after: str, limit: int) -> Sequence[Enterprise]:
@@ -148,6 +198,12 @@ def people(session: Session, uscc: str) -> Sequence[Person]:
     return session.scalars(
         sa.select(Person).where(Person.enterprise == uscc, Person.state != "removed").order_by(Person.created_at)
     ).all()
+
+
+def consents_in_person(session: Session, person_id: str) -> bool:
+    """Whether somebody has a pseudonym to consent under (`api.enterprises.own`)."""
+    query = sa.text("SELECT EXISTS (SELECT FROM consent_persons WHERE person = :person)")
+    return bool(session.scalar(query, {"person": person_id}))
 
 
 # ---- passkeys

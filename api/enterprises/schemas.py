@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
@@ -71,3 +71,97 @@ class NewCode(BaseModel):
 class StateIn(Body):
     state: Literal["active", "suspended", "closed"]
     reason: Prose
+
+
+class Registered(BaseModel):
+    uscc: str
+    state: str
+
+
+class ReasonIn(Body):
+    reason: Prose
+
+
+class ConsentPersonIn(Body):
+    """Who has a role in which a person consents in own right: `person` on record, or `name` of somebody new."""
+
+    role: Text
+    person: PersonId | None = None
+    name: Text | None = None
+
+
+class ConsentPersonOut(BaseModel):
+    """`id` is the pseudonym that documents carry; `person` the account, none while nobody is named."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    role: str
+    person: str | None
+
+
+class NewConsentPerson(ConsentPersonOut):
+    code: str | None = Field(None, description="one-time code to enrol, shown this once; none for somebody on record")
+    expires_at: datetime | None = None
+
+
+class ConsentPersons(BaseModel):
+    items: list[ConsentPersonOut]
+
+
+class CertificationIn(Body):
+    """R12: when the institution was there, and what it found."""
+
+    visited_on: date
+    found: Prose
+
+
+class CertificationOut(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    institution: str
+    enterprise: str
+    certified_at: datetime
+    visited_on: date
+    found: str
+    state: str
+
+
+class Certifications(BaseModel):
+    items: list[CertificationOut]
+
+
+class CorrectionIn(Body):
+    """R13: which item is out of date, and how."""
+
+    item: Text
+    text: Prose
+
+
+class AnswerIn(Body):
+    answer: Prose
+
+
+class FollowUpIn(Body):
+    to: Literal["closed", "prompted", "withdrawn"]
+    outcome: Prose
+
+
+class CorrectionOut(BaseModel):
+    id: str
+    institution: str
+    enterprise: str
+    item: str
+    text: str
+    prompted_at: datetime
+    due_at: datetime
+    answer: str | None
+    corrected_at: datetime | None
+    outcome: str | None
+    ended_at: datetime | None
+    state: str
+    overdue: bool
+
+
+class Corrections(BaseModel):
+    items: list[CorrectionOut]

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 
 from api.auth import Caller
 from api.control import Control
-from api.db import Unit
-from api.enterprises import codes, repository, sessions
+from api.db import SYSTEM, Unit
+from api.enterprises import attempts, codes, repository, sessions
 from api.enterprises.repository import Enterprise, PortalSession
 from api.enterprises.repository import Person as PersonRow
 from api.enterprises.schemas import (
@@ -47,7 +47,7 @@ class CodesNotAllowed(Forbidden):
         )
 
 
-def _uscc(code: str) -> str:
+def checked(code: str) -> str:
     try:
         return usccs.check(code)
     except usccs.BadUscc as error:
@@ -66,7 +66,7 @@ def _enterprise(unit: Unit, uscc: str) -> Enterprise:
 
 def enrol(control: Control, caller: Caller, body: EnterpriseIn) -> NewEnterprise:
     """An enterprise on record, its contact as the first person with every right, and the code to begin with."""
-    uscc = _uscc(body.uscc)
+    uscc = checked(body.uscc)
     with control.db.unit(caller) as unit:
         if repository.enterprise(unit.session, uscc) is not None:
             raise Conflict(f"enterprise {uscc} is on record already", f"企业 {uscc} 已登记", code="exists")
@@ -79,9 +79,7 @@ def enrol(control: Control, caller: Caller, body: EnterpriseIn) -> NewEnterprise
             created_at=unit.now,
         )
         unit.create(row, "enterprise.create", f"enrolled by {caller.name}", state="invited")
-        person = _add_person(unit, uscc, body.contact_name, _ALL)
-        code, expires_at = codes.issue(unit, control, uscc, person.id, codes.ENROL)
-        unit.record("code.issue", person, "first enrolment", detail={"use": codes.ENROL})
+        person, code, expires_at = first_person(unit, control, row)
         return NewEnterprise(
             enterprise=EnterpriseOut.model_validate(row),
             person=PersonOut.model_validate(person),
@@ -90,7 +88,16 @@ def enrol(control: Control, caller: Caller, body: EnterpriseIn) -> NewEnterprise
         )
 
 
-def _add_person(unit: Unit, uscc: str, name: str, rights: tuple[str, ...]) -> PersonRow:
+def first_person(unit: Unit, control: Control, row: Enterprise) -> tuple[PersonRow, str, datetime]:
+    """The enterprise's contact as its first person, with every right; and the code to begin with."""
+    person = add_account(unit, row.uscc, row.contact_name, _ALL)
+    code, expires_at = codes.issue(unit, control, row.uscc, person.id, codes.ENROL)
+    unit.record("code.issue", person, "first enrolment", detail={"use": codes.ENROL})
+    return person, code, expires_at
+
+
+def add_account(unit: Unit, uscc: str, name: str, rights: tuple[str, ...]) -> PersonRow:
+    """An account for somebody of an enterprise; without a right it opens the own pages only."""
     row = PersonRow(
         id=f"ep-{secrets.token_hex(6)}", enterprise=uscc, name=name, rights=list(rights), created_at=unit.now
     )
@@ -98,13 +105,13 @@ def _add_person(unit: Unit, uscc: str, name: str, rights: tuple[str, ...]) -> Pe
 
 
 def list_enterprises(control: Control, after: str, limit: int) -> Enterprises:
-    with control.db.read() as session:
+    with control.db.read(SYSTEM) as session:
         rows = repository.enterprises(session, after, limit)
         return Enterprises(items=[EnterpriseOut.model_validate(row) for row in rows])
 
 
 def detail(control: Control, uscc: str) -> EnterpriseDetail:
-    with control.db.read() as session:
+    with control.db.read(SYSTEM) as session:
         row = repository.enterprise(session, uscc)
         if row is None:
             raise NotFound("enterprise", "企业", uscc)
@@ -170,7 +177,7 @@ def enter_code(control: Control, uscc: str, typed: str, use: str, address: str, 
     """
     if use == codes.LOGIN and not control.settings.portal_session_code:
         raise CodesNotAllowed
-    codes.attempt(control, uscc, address)
+    attempts.code(control, uscc, address)
     hashed = codes.digest(uscc, typed)
     with control.db.unit(sessions.NOBODY) as unit:
         people = {each.id: each for each in repository.people(unit.session, uscc)}
@@ -191,7 +198,7 @@ def _first_time(unit: Unit, person: PersonRow) -> None:
     if person.state == "invited":
         unit.transition(person, "active", "person.enrol", "enrolled by a one-time code")
     enterprise = repository.enterprise(unit.session, person.enterprise, lock=True)
-    if enterprise is not None and enterprise.state == "invited":
+    if enterprise is not None and enterprise.state == "invited" and person.rights:
         unit.transition(enterprise, "active", "enterprise.enrol", f"enrolled by {person.name}")
 
 
@@ -224,7 +231,7 @@ def add_person(control: Control, who: Visitor, name: str, rights: frozenset[Righ
         _enterprise(unit, who.uscc)
         if len(repository.people(unit.session, who.uscc)) >= MAX_PEOPLE:
             raise Conflict(f"at most {MAX_PEOPLE} people", f"人员至多 {MAX_PEOPLE} 名", code="too_many")
-        person = _add_person(unit, who.uscc, name, tuple(sorted(rights | {Right.VIEW})))
+        person = add_account(unit, who.uscc, name, tuple(sorted(rights | {Right.VIEW})))
         code, expires_at = codes.issue(unit, control, who.uscc, person.id, codes.ENROL)
         unit.record("code.issue", person, f"named by {who.name}", detail={"use": codes.ENROL})
         return person, code, expires_at
@@ -240,6 +247,12 @@ def remove_person(control: Control, who: Visitor, person_id: str) -> None:
         person = people.get(person_id)
         if person is None:
             raise NotFound("person of this enterprise", "该企业的人员", person_id)
+        if repository.consents_in_person(unit.session, person.id):
+            raise Conflict(
+                "this person consents in own right here, and must be able to withdraw: only the operator removes them",
+                "该人员在此有个人单独同意，须保留其撤回途径：如需移除请联系平台运营方",
+                code="person_of_consent",
+            )
         managers = [each for each in people.values() if Right.MANAGE in each.rights and each.state == "active"]
         if managers == [person]:
             raise Conflict(

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from api.control import Control
-from api.db import Actor, Unit
+from api.db import SYSTEM, Actor, Unit
 from api.enterprises import repository
 from api.enterprises.repository import Person, PortalSession
 from api.enterprises.states import Right
@@ -157,7 +157,7 @@ def visitor(control: Control, token: str | None, kinds: tuple[str, ...]) -> Visi
         raise SignedOut
     now = control.db.clock()
     idle = timedelta(seconds=control.settings.portal_idle_seconds)
-    with control.db.read() as session:
+    with control.db.read(SYSTEM) as session:
         row = repository.session_by_token(session, _hash(token))
         if row is None or row.ended_at is not None or row.expires_at <= now or row.seen_at + idle <= now:
             raise SignedOut
@@ -165,7 +165,7 @@ def visitor(control: Control, token: str | None, kinds: tuple[str, ...]) -> Visi
         enterprise = None if person is None else repository.enterprise(session, person.enterprise)
         if person is None or enterprise is None or row.kind not in kinds:
             raise SignedOut
-        if not _stands(row.kind, person, enterprise.state):
+        if not stands(row.kind, person, enterprise.state):
             raise SignedOut
         if row.passkey is not None:
             key = repository.passkey(session, row.passkey)
@@ -191,10 +191,12 @@ def visitor(control: Control, token: str | None, kinds: tuple[str, ...]) -> Visi
     return found
 
 
-def _stands(kind: str, person: Person, state: str) -> bool:
+def stands(kind: str, person: Person, state: str) -> bool:
+    """Whether a session of this kind may be, by the state of its person and enterprise."""
     if kind == ENROL:
         return person.state in ("invited", "active") and state in ("invited", "active")
-    return person.state == "active" and state == "active"
+    # who has no right in the enterprise acts for nobody else: its standing takes no own withdrawal away (PIPL §15)
+    return person.state == "active" and (state == "active" or not person.rights)
 
 
 def end(control: Control, who: Visitor, session_id: str | None = None) -> None:

@@ -19,8 +19,11 @@ class Right(StrEnum):
 # invited: on record, but nobody has proved yet to act for it (R19: verified before the first login)
 ENTERPRISE = Machine(
     kind="enterprise",
-    initial=frozenset({"invited"}),
+    initial=frozenset({"invited", "registered"}),
     transitions={
+        # registered by itself: nothing is issued before somebody has verified it (R19)
+        "registered": frozenset({"invited", "rejected"}),
+        "rejected": frozenset({"registered"}),
         "invited": frozenset({"active", "closed"}),
         "active": frozenset({"suspended", "closed"}),
         "suspended": frozenset({"active", "closed"}),
@@ -42,4 +45,23 @@ PASSKEY = Machine(
     kind="passkey",
     initial=frozenset({"active"}),
     transitions={"active": frozenset({"removed"}), "removed": frozenset()},
+)
+
+# an institution says that it has met the enterprise where it is (R12)
+CERTIFICATION = Machine(
+    kind="certification",
+    initial=frozenset({"standing"}),
+    transitions={"standing": frozenset({"revoked"}), "revoked": frozenset({"standing"})},
+)
+
+# an institution prompts, the enterprise corrects, the institution follows up (R13)
+CORRECTION = Machine(
+    kind="correction",
+    initial=frozenset({"prompted"}),
+    transitions={
+        "prompted": frozenset({"corrected", "withdrawn"}),
+        "corrected": frozenset({"closed", "prompted"}),
+        "closed": frozenset(),
+        "withdrawn": frozenset(),
+    },
 )

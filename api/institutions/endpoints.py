@@ -6,17 +6,22 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
-from api.auth import Action, Caller, permits
+from api.auth import Action, Caller, duties_of, permits
 from api.control import ControlDep
 from api.fields import Slug
 from api.institutions import sanctions, service
 from api.institutions.schemas import (
     AccountIn,
     Accounts,
+    AgreementIn,
+    AssessmentIn,
     InstitutionIn,
     InstitutionOut,
     Institutions,
     NewAccount,
+    OnboardingOut,
+    Onboardings,
+    RectifyIn,
     SanctionIn,
     StandingOut,
     Standings,
@@ -24,6 +29,7 @@ from api.institutions.schemas import (
 )
 
 router = APIRouter(prefix="/v1", tags=["institutions"])
+Reader = Annotated[Caller, Depends(permits(Action.INSTITUTION_READ))]
 
 
 @router.post("/institutions", status_code=201)
@@ -36,9 +42,36 @@ def create_institution(
     return service.create_institution(control, caller, body)
 
 
-@router.get("/institutions", dependencies=[Depends(permits(Action.INSTITUTION_READ))])
-def list_institutions(control: ControlDep) -> Institutions:
-    return service.list_institutions(control)
+@router.get("/institutions")
+def list_institutions(control: ControlDep, caller: Reader) -> Institutions:
+    return service.list_institutions(control, caller)
+
+
+@router.get("/institutions/onboardings")
+def onboardings(control: ControlDep, caller: Reader) -> Onboardings:
+    """On which papers each institution was let in."""
+    return service.onboardings(control, caller)
+
+
+Admitter = Annotated[Caller, Depends(permits(Action.INSTITUTION_ADMIT))]
+
+
+@router.put("/institutions/{institution_id}/agreement")
+def agree(control: ControlDep, caller: Admitter, institution_id: Slug, body: AgreementIn) -> OnboardingOut:
+    """Record the signed agreement. Active once the security assessment is there too."""
+    return service.agree(control, caller, institution_id, body)
+
+
+@router.put("/institutions/{institution_id}/assessment")
+def assess(control: ControlDep, caller: Admitter, institution_id: Slug, body: AssessmentIn) -> OnboardingOut:
+    """Record a security assessment that was passed. Active once the agreement is there too."""
+    return service.assess(control, caller, institution_id, body)
+
+
+@router.post("/institutions/{institution_id}/rectify")
+def rectify(control: ControlDep, caller: Admitter, institution_id: Slug, body: RectifyIn) -> OnboardingOut:
+    """End access until a new security assessment is passed."""
+    return service.rectify(control, caller, institution_id, body.ground)
 
 
 Sanctioner = Annotated[Caller, Depends(permits(Action.INSTITUTION_SANCTION))]
@@ -78,9 +111,10 @@ def create_account(
     return service.create_account(control, caller, body)
 
 
-@router.get("/accounts", dependencies=[Depends(permits(Action.ACCOUNT_READ))])
-def list_accounts(control: ControlDep) -> Accounts:
-    return service.list_accounts(control)
+@router.get("/accounts")
+def list_accounts(control: ControlDep, caller: Annotated[Caller, Depends(permits(Action.ACCOUNT_READ))]) -> Accounts:
+    """API clients and people: the operator sees all, an admin those of the own institution."""
+    return service.list_accounts(control, caller)
 
 
 @router.get("/whoami")
@@ -91,4 +125,6 @@ def whoami(caller: Annotated[Caller, Depends(permits(Action.WHOAMI))]) -> Whoami
         name=caller.name,
         institution=caller.institution,
         roles=sorted(caller.roles),
+        level=caller.level,
+        duties=sorted(duties_of(caller.roles) if caller.duties is None else caller.duties),
     )

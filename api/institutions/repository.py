@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import ClassVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
+from api.admissions.states import ONBOARDING
 from api.db import Audited, Base, Machine, Stateful
 from api.institutions.states import STANDING
 
@@ -23,7 +24,9 @@ class Institution(Audited, Base):
     kind: Mapped[str]
     created_at: Mapped[datetime]
 
-    __table_args__ = (sa.CheckConstraint("kind in ('bank', 'lab', 'platform', 'witness')", name="institutions_kind"),)
+    __table_args__ = (
+        sa.CheckConstraint("kind in ('bank', 'lab', 'platform', 'witness', 'guarantor')", name="institutions_kind"),
+    )
 
 
 class Account(Audited, Base):
@@ -34,9 +37,30 @@ class Account(Audited, Base):
     name: Mapped[str] = mapped_column(unique=True)
     institution: Mapped[str] = mapped_column(sa.ForeignKey("institutions.id"))
     roles: Mapped[list[str]] = mapped_column(ARRAY(sa.Text))
-    token_sha256: Mapped[str] = mapped_column(unique=True)
+    level: Mapped[str]
+    duties: Mapped[list[str] | None] = mapped_column(ARRAY(sa.Text))  # None: the whole bundle of its roles
+    owner: Mapped[str | None]  # of an API client: the person who answers for it
     created_at: Mapped[datetime]
     disabled_at: Mapped[datetime | None]
+
+    __table_args__ = (sa.CheckConstraint("level in ('admin', 'operator', 'service')", name="accounts_level"),)
+
+
+class Onboarding(Stateful, Base):
+    """On which papers an institution was let in: agreement (R32) and security assessment (R52)."""
+
+    __tablename__ = "onboardings"
+    AUDIT_KIND: ClassVar[str] = "onboarding"
+    AUDIT_KEY: ClassVar[tuple[str, ...]] = ("institution",)
+    MACHINE: ClassVar[Machine] = ONBOARDING
+
+    institution: Mapped[str] = mapped_column(sa.ForeignKey("institutions.id"), primary_key=True)
+    state: Mapped[str]
+    agreement: Mapped[str | None]
+    signed_on: Mapped[date | None]
+    assessment: Mapped[str | None]
+    assessor: Mapped[str | None]
+    assessed_on: Mapped[date | None]
 
 
 class Standing(Stateful, Base):
@@ -61,11 +85,17 @@ def institution(session: Session, institution_id: str) -> Institution | None:
 
 
 def state(session: Session, institution_id: str) -> str | None:
-    """The fact `institution` of the policy: active unless a sanction says otherwise; None when not on record."""
-    if institution(session, institution_id) is None:
-        return None
-    said = session.scalar(sa.select(Standing.state).where(Standing.institution == institution_id))
-    return said or "active"
+    """The fact `institution` of the policy: as admitted unless a sanction says otherwise; None when not on record."""
+    return session.scalar(sa.select(sa.func.institution_state(institution_id)))
+
+
+def onboarding(session: Session, institution_id: str) -> Onboarding | None:
+    """Held against every other change."""
+    return session.get(Onboarding, institution_id, with_for_update=True)
+
+
+def onboardings(session: Session) -> Sequence[Onboarding]:
+    return session.scalars(sa.select(Onboarding).order_by(Onboarding.institution)).all()
 
 
 def standing(session: Session, institution_id: str) -> Standing | None:
@@ -97,5 +127,6 @@ def accounts(session: Session) -> Sequence[Account]:
 
 
 def names(session: Session, account_ids: set[str]) -> dict[str, str]:
-    rows = session.execute(sa.select(Account.id, Account.name).where(Account.id.in_(account_ids)))
-    return {row.id: row.name for row in rows}
+    """The names of accounts, of other institutions too: whoever asks has their numbers."""
+    found = sa.func.account_names(sa.cast(sorted(account_ids), ARRAY(sa.Text))).table_valued("id", "name")
+    return {row.id: row.name for row in session.execute(sa.select(found.c.id, found.c.name))}

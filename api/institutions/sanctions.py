@@ -91,7 +91,7 @@ def _say(
 
 def sweep(control: Control) -> int:
     """Ends suspensions whose time is over; returns how many."""
-    with control.db.read() as session:
+    with control.db.read(SYSTEM) as session:
         over = repository.ended_suspensions(session, control.db.clock())
     for institution_id in over:
         with control.db.unit(SYSTEM) as unit:
@@ -102,5 +102,5 @@ def sweep(control: Control) -> int:
 
 
 def standings(control: Control) -> dict[str, StandingOut]:
-    with control.db.read() as session:
+    with control.db.read(SYSTEM) as session:
         return {name: StandingOut.model_validate(row) for name, row in repository.standings(session).items()}

@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
-from api.auth import Role
-from api.fields import Body, Prose, Slug, Text
+from api.auth import Level, Role
+from api.fields import Body, Prose, SecretOut, Slug, Text
+
+
+class AgreementIn(Body):
+    """The agreement on access, signed on paper (R32)."""
+
+    reference: Text
+    signed_on: date
+
+
+class AssessmentIn(Body):
+    """The security assessment before access (R52): who found it in order, and when."""
+
+    reference: Text
+    assessor: Text
+    assessed_on: date
+
+
+class Papers(Body):
+    agreement: AgreementIn
+    assessment: AssessmentIn
 
 
 class InstitutionIn(Body):
     id: Slug
     name: Text
-    kind: Literal["bank", "lab", "witness"]
+    kind: Literal["bank", "lab", "witness", "guarantor"]
+    papers: Papers | None = Field(None, description="agreement and assessment; without them it is being prepared")
 
 
 class InstitutionOut(BaseModel):
@@ -24,6 +45,28 @@ class InstitutionOut(BaseModel):
     name: str
     kind: str
     created_at: datetime
+
+
+class OnboardingOut(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    institution: str
+    state: str
+    agreement: str | None
+    signed_on: date | None
+    assessment: str | None
+    assessor: str | None
+    assessed_on: date | None
+
+
+class Onboardings(BaseModel):
+    items: list[OnboardingOut]
+
+
+class RectifyIn(Body):
+    """R52: what is unsafe is rectified or removed."""
+
+    ground: Text
 
 
 class SanctionIn(Body):
@@ -54,13 +97,23 @@ class Institutions(BaseModel):
     items: list[InstitutionOut]
 
 
+Duty = Annotated[str, StringConstraints(pattern=r"^[a-z]+:[a-z_]+$")]
+
+
 class AccountIn(Body):
+    """An API client: a program, with a person who answers for it."""
+
     name: Text
     institution: Slug
     roles: Annotated[list[Role], Field(min_length=1, max_length=len(Role))]
+    duties: Annotated[list[Duty], Field(min_length=1, max_length=100)] | None = Field(
+        None, description="right:resource, some of what the roles stand for; all of it when not given"
+    )
+    owner: Text | None = Field(None, description="the person who answers for it")
+    expires_at: AwareDatetime | None = Field(None, description="of its token; by default after `token_days`")
 
 
-class NewAccount(BaseModel):
+class NewAccount(SecretOut):
     account_id: str
     name: str
     institution: str
@@ -75,6 +128,9 @@ class AccountOut(BaseModel):
     name: str
     institution: str
     roles: list[Role]
+    level: Level
+    duties: list[str] | None
+    owner: str | None
     created_at: datetime
     disabled_at: datetime | None
 
@@ -88,3 +144,5 @@ class Whoami(BaseModel):
     name: str
     institution: str
     roles: list[Role]
+    level: Level
+    duties: list[str] = Field(description="what this account may do now: right:resource")

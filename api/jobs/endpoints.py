@@ -10,22 +10,28 @@ from starlette.concurrency import run_in_threadpool
 
 from api.auth import Action, Caller, permits
 from api.control import ControlDep
-from api.fields import JobId, Limit
+from api.fields import JobId, Limit, Slug
 from api.jobs import service
 from api.jobs.schemas import (
+    CloneIn,
+    Comparison,
     DecisionIn,
     Events,
     JobIn,
     JobOut,
-    Jobs,
     JobState,
+    JobSummary,
     NodeEventsIn,
     NodeEventsOut,
     ReasonIn,
     ReportIn,
     RetryIn,
+    TemplateIn,
+    TemplateOut,
+    Templates,
 )
 from api.jobs.states import JOB
+from api.paging import CursorParam, Page
 
 router = APIRouter(prefix="/v1", tags=["jobs"])
 
@@ -41,9 +47,19 @@ def propose(
 
 
 @router.get("/jobs")
-def list_jobs(control: ControlDep, caller: Reader, state: JobState | None = None, limit: Limit = 100) -> Jobs:
+def list_jobs(
+    control: ControlDep, caller: Reader, state: JobState | None = None, cursor: CursorParam = None, limit: Limit = 100
+) -> Page[JobSummary]:
     """Jobs the caller may see, newest first."""
-    return service.list_jobs(control, caller, state, limit)
+    return service.list_jobs(control, caller, state, cursor, limit)
+
+
+@router.get("/jobs/compare")
+def compare(
+    control: ControlDep, caller: Reader, job: Annotated[list[JobId], Query(min_length=2, max_length=10)]
+) -> Comparison:
+    """Jobs side by side: measures, gain, cost, and wherein their proposals differ."""
+    return service.compare(control, caller, job)
 
 
 @router.get("/jobs/{job_id}")
@@ -81,6 +97,52 @@ def retry(
 ) -> JobOut:
     """A new job from the same proposal, to be approved alike."""
     return service.retry(control, caller, job_id, body.reason)
+
+
+@router.post("/jobs/{job_id}/clone", status_code=201)
+def clone(
+    control: ControlDep,
+    caller: Annotated[Caller, Depends(permits(Action.JOB_PROPOSE))],
+    job_id: JobId,
+    body: CloneIn,
+) -> JobOut:
+    """A new proposal from an old one with changes."""
+    return service.clone(control, caller, job_id, body)
+
+
+@router.get("/job-templates")
+def templates(control: ControlDep, caller: Reader) -> Templates:
+    """Templates of proposals: the platform's and one's own."""
+    return service.templates(control, caller)
+
+
+@router.post("/job-templates", status_code=201)
+def add_template(
+    control: ControlDep, caller: Annotated[Caller, Depends(permits(Action.TEMPLATE_MANAGE))], body: TemplateIn
+) -> TemplateOut:
+    """Keep part of a proposal under a name."""
+    return service.add_template(control, caller, body)
+
+
+@router.post("/job-templates/{template_id}/retire")
+def retire_template(
+    control: ControlDep,
+    caller: Annotated[Caller, Depends(permits(Action.TEMPLATE_MANAGE))],
+    template_id: Slug,
+    body: ReasonIn,
+) -> TemplateOut:
+    return service.retire_template(control, caller, template_id, body.reason)
+
+
+@router.post("/job-templates/{template_id}/jobs", status_code=201)
+def propose_from(
+    control: ControlDep,
+    caller: Annotated[Caller, Depends(permits(Action.JOB_PROPOSE))],
+    template_id: Slug,
+    body: CloneIn,
+) -> JobOut:
+    """Propose a job from a template and what it leaves open."""
+    return service.propose_from(control, caller, template_id, body)
 
 
 @router.get("/jobs/{job_id}/events")

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from api.db import Audited, Base, Machine, SignedText, Stateful
 from api.jobs.states import JOB, PARTY
+from api.paging import Order
 
 
 class Job(Stateful, Base):
@@ -104,6 +105,22 @@ class JobEvent(Base):
     body: Mapped[dict[str, Any]]
 
 
+class JobTemplate(Audited, Base):
+    """Part of a proposal that is used again: a bank's own, or the platform's for everybody."""
+
+    __tablename__ = "job_templates"
+    AUDIT_KIND: ClassVar[str] = "job_template"
+
+    id: Mapped[str] = mapped_column(primary_key=True)
+    institution: Mapped[str] = mapped_column(sa.ForeignKey("institutions.id"))
+    title: Mapped[str]
+    title_zh: Mapped[str]
+    proposal: Mapped[dict[str, Any]]
+    created_by: Mapped[str]
+    created_at: Mapped[datetime]
+    retired_at: Mapped[datetime | None]
+
+
 class JobReport(Audited, Base):
     """The aggregate report as the lab's node sent it. Append-only."""
 
@@ -127,13 +144,15 @@ def locked(session: Session, job_id: str) -> Job | None:
     return session.get(Job, job_id, with_for_update=True)
 
 
-def page(session: Session, institution: str | None, state: str | None, limit: int) -> Sequence[Job]:
-    query = sa.select(Job).order_by(Job.requested_at.desc(), Job.id).limit(limit)
+NEWEST = Order("-requested_at", (Job.requested_at, Job.id), descending=True)
+
+
+def search(institution: str | None, state: str | None) -> sa.Select[tuple[Job]]:
+    """Jobs of an institution, or all of them."""
+    query = sa.select(Job)
     if institution is not None:
         query = query.where(sa.or_(Job.bank == institution, Job.lab == institution))
-    if state is not None:
-        query = query.where(Job.state == state)
-    return session.scalars(query).all()
+    return query if state is None else query.where(Job.state == state)
 
 
 def open_jobs(session: Session) -> Sequence[str]:
@@ -226,3 +245,20 @@ def waiting(session: Session, node: str) -> list[dict[str, Any]]:
         .order_by(Job.approved_at, Job.id)
     )
     return [{"kind": "job", "ticket": ticket} for ticket in session.scalars(query)]
+
+
+def states_in_project(session: Session, project_id: str) -> dict[str, int]:
+    query = sa.select(Job.state, sa.func.count()).where(Job.project == project_id).group_by(Job.state)
+    return dict(session.execute(query).tuples().all())
+
+
+def template(session: Session, template_id: str) -> JobTemplate | None:
+    return session.get(JobTemplate, template_id)
+
+
+def templates(session: Session, institutions: Sequence[str] | None) -> Sequence[JobTemplate]:
+    """Templates in use of some institutions, or of all."""
+    query = sa.select(JobTemplate).where(JobTemplate.retired_at.is_(None)).order_by(JobTemplate.id)
+    return session.scalars(
+        query if institutions is None else query.where(JobTemplate.institution.in_(institutions))
+    ).all()

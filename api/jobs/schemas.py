@@ -93,6 +93,39 @@ class RetryIn(Body):
     reason: Reason
 
 
+class CloneIn(Body):
+    """`changes` are laid over the old proposal as a JSON merge patch (RFC 7396)."""
+
+    changes: JsonObject = Field(default_factory=dict)
+    reason: Reason
+
+
+class TemplateIn(Body):
+    """Part of a proposal under a name: whoever uses it adds the rest."""
+
+    id: Slug
+    title: Text
+    title_zh: Text
+    proposal: JsonObject
+
+
+class TemplateOut(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+    id: str
+    institution: str
+    title: str
+    title_zh: str
+    proposal: dict[str, Any]
+    created_by: str
+    created_at: datetime
+    retired_at: datetime | None
+
+
+class Templates(BaseModel):
+    items: list[TemplateOut]
+
+
 class NodeEventIn(BaseModel):
     """One thing a node says about its part in a job. Fields beyond these are kept as they are."""
 
@@ -211,8 +244,21 @@ class JobOut(JobSummary):
     last_seq: int
 
 
-class Jobs(BaseModel):
-    items: list[JobSummary]
+class Compared(BaseModel):
+    """One of the jobs that are set side by side."""
+
+    job: JobSummary
+    models: dict[str, dict[str, float | None]]
+    gain: dict[str, Any] | None
+    egress: dict[str, int] | None = Field(description="bytes that crossed, each way")
+    seconds: float | None
+
+
+class Comparison(BaseModel):
+    """`differences`: pointer into the proposal → each job's value, of what is not the same in all."""
+
+    jobs: list[Compared]
+    differences: dict[str, list[Any]]
 
 
 class EventOut(BaseModel):

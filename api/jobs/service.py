@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from api.auth import Caller, Role
@@ -19,16 +20,18 @@ from api.control import Control
 from api.db import SYSTEM, Unit
 from api.errors import Conflict, Forbidden, Invalid, NotFound
 from api.institutions import repository as institutions
-from api.jobs import causes, repository
-from api.jobs.repository import Job, JobApproval, JobEvent, JobParty, JobReport
+from api.jobs import causes, repository, shaping
+from api.jobs.repository import Job, JobApproval, JobEvent, JobParty, JobReport, JobTemplate
 from api.jobs.schemas import (
     ApprovalOut,
     Cause,
+    CloneIn,
+    Compared,
+    Comparison,
     DecisionIn,
     Events,
     JobIn,
     JobOut,
-    Jobs,
     JobSummary,
     NodeEventIn,
     NodeEventsIn,
@@ -37,10 +40,15 @@ from api.jobs.schemas import (
     PhaseOut,
     ProgressOut,
     ReportIn,
+    TemplateIn,
+    TemplateOut,
+    Templates,
 )
 from api.jobs.states import JOB, PARTY
 from api.ledger import service as ledger
 from api.nodes import repository as nodes
+from api.paging import Page, page
+from api.projects import service as projects
 from api.releases import blocks
 from api.usage import repository as usage
 from consent import policy
@@ -53,6 +61,8 @@ from consent.ticket import make_ticket, ticket_digest
 from consent.times import stamp
 
 CAPACITIES = ("data_owner", "operator")
+_NOT_COMPARED = frozenset({"reason"})
+_NOT_IN_TEMPLATES = frozenset({"reason", "project", "bank"})
 
 
 def topic(job_id: str) -> str:
@@ -205,6 +215,10 @@ def _propose(control: Control, unit: Unit, caller: Caller, body: JobIn, retry_of
             recipe=body.recipe.name,
         ),
     )
+    projects.check_covers(
+        unit.session, body.project, bank=bank["institution"], lab=lab["institution"], purpose=body.purpose,
+        mode=body.mode, recipe=body.recipe.name, now=unit.now,
+    )  # fmt: skip
     if Role.OPERATOR not in caller.roles and bank["institution"] != caller.institution:
         raise Forbidden(
             f"a job is proposed by its own bank, not by {caller.institution}",
@@ -236,6 +250,99 @@ def _propose(control: Control, unit: Unit, caller: Caller, body: JobIn, retry_of
 def propose(control: Control, caller: Caller, body: JobIn) -> JobOut:
     with control.db.unit(caller) as unit:
         return _view(unit.session, _propose(control, unit, caller, body, None))
+
+
+def clone(control: Control, caller: Caller, job_id: str, body: CloneIn) -> JobOut:
+    """A new proposal from an old one with changes, whatever became of the old one."""
+    with control.db.unit(caller) as unit:
+        old = _seen(caller, repository.job(unit.session, job_id), job_id)
+        merged = shaping.merge_patch(old.proposal, body.changes)
+        return _view(unit.session, _propose(control, unit, caller, _proposal(merged, body.reason), None))
+
+
+def _proposal(values: Any, reason: str) -> JobIn:
+    """Raises Invalid, naming the field, when what was merged is no proposal."""
+    try:
+        return JobIn.model_validate({**values, "reason": reason})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "/".join(str(part) for part in first["loc"])
+        raise Invalid(
+            f"changes: {where}: {first['msg']}", f"changes：{where} 不符合要求", code="not_a_proposal"
+        ) from error
+
+
+def compare(control: Control, caller: Caller, job_ids: Sequence[str]) -> Comparison:
+    """Jobs side by side: how each did, and wherein their proposals differ. Raises NotFound."""
+    with control.db.read(caller) as session:
+        rows = [_seen(caller, repository.job(session, job_id), job_id) for job_id in job_ids]
+        names = institutions.names(session, {row.requested_by for row in rows})
+        compared = []
+        for row in rows:
+            kept = repository.report(session, row.id)
+            report = json.loads(kept.report) if kept is not None else None
+            seconds = (row.ended_at - row.started_at).total_seconds() if row.ended_at and row.started_at else None
+            compared.append(
+                Compared(
+                    job=JobSummary(**_summary(row, names)),
+                    models=shaping.measures(report),
+                    gain=shaping.gain(report),
+                    egress=(report or {}).get("egress"),
+                    seconds=seconds,
+                )
+            )
+    return Comparison(jobs=compared, differences=shaping.differences([row.proposal for row in rows], _NOT_COMPARED))
+
+
+# ---- templates
+
+
+def add_template(control: Control, caller: Caller, body: TemplateIn) -> TemplateOut:
+    """A bank's own template, or the platform's for everybody. Raises Invalid for a field that no proposal has."""
+    if unknown := sorted(set(body.proposal) - (set(JobIn.model_fields) - _NOT_IN_TEMPLATES)):
+        raise Invalid(
+            f"proposal: {unknown[0]!r} is not a field that a template can set",
+            f"proposal：模板不能设定 {unknown[0]!r}",
+            code="field_unknown",
+        )
+    with control.db.unit(caller) as unit:
+        if repository.template(unit.session, body.id) is not None:
+            raise Conflict(f"template {body.id!r} exists already", f"模板 {body.id!r} 已存在", code="exists")
+        row = JobTemplate(
+            **body.model_dump(), institution=caller.institution, created_by=caller.account_id, created_at=unit.now
+        )
+        unit.create(row, "job_template.add", body.title)
+        return TemplateOut.model_validate(row)
+
+
+def retire_template(control: Control, caller: Caller, template_id: str, reason: str) -> TemplateOut:
+    with control.db.unit(caller) as unit:
+        row = repository.template(unit.session, template_id)
+        if row is None or row.institution != caller.institution:
+            raise NotFound("template", "模板", template_id)
+        if row.retired_at is not None:
+            raise Conflict(f"template {template_id} is retired", f"模板 {template_id} 已停用", code="already_retired")
+        row.retired_at = unit.now
+        unit.session.flush()
+        unit.record("job_template.retire", row, reason)
+        return TemplateOut.model_validate(row)
+
+
+def templates(control: Control, caller: Caller) -> Templates:
+    """The platform's and one's own."""
+    own = None if Role.OPERATOR in caller.roles else ("platform", caller.institution)
+    with control.db.read(caller) as session:
+        return Templates(items=[TemplateOut.model_validate(row) for row in repository.templates(session, own)])
+
+
+def propose_from(control: Control, caller: Caller, template_id: str, body: CloneIn) -> JobOut:
+    """A proposal from a template and what it leaves open."""
+    with control.db.unit(caller) as unit:
+        row = repository.template(unit.session, template_id)
+        if row is None or row.retired_at is not None or row.institution not in ("platform", caller.institution):
+            raise NotFound("template", "模板", template_id)
+        merged = shaping.merge_patch(row.proposal, body.changes)
+        return _view(unit.session, _propose(control, unit, caller, _proposal(merged, body.reason), None))
 
 
 def retry(control: Control, caller: Caller, job_id: str, reason: str) -> JobOut:
@@ -307,6 +414,10 @@ def _issue(control: Control, unit: Unit, caller: Caller, job: Job, reason: str) 
     body = JobIn.model_validate(job.proposal)
     fields = _ticket_fields(unit, job.id, body, unit.now, control.settings.ticket_seconds)
     bank, lab = fields["parties"]["bank"], fields["parties"]["lab"]
+    projects.check_covers(
+        unit.session, body.project, bank=bank["institution"], lab=lab["institution"], purpose=body.purpose,
+        mode=body.mode, recipe=body.recipe.name, now=unit.now,
+    )  # fmt: skip
     covered = consents.covered_count(
         unit.session, bank["institution"], lab["institution"], Purpose.JOINT_TRAINING, fields["issued_at"]
     )
@@ -508,7 +619,7 @@ def put_report(control: Control, caller: Caller, job_id: str, body: ReportIn) ->
 def sweep(control: Control) -> int:
     """Ends every open job that no longer goes on by itself; returns how many. Safe in several processes at once."""
     ended = 0
-    with control.db.read() as session:
+    with control.db.read(SYSTEM) as session:
         open_jobs = list(repository.open_jobs(session))
     for job_id in open_jobs:
         with control.db.unit(SYSTEM) as unit:
@@ -608,20 +719,23 @@ def _view(session: Session, job: Job) -> JobOut:
 
 
 def get(control: Control, caller: Caller, job_id: str) -> JobOut:
-    with control.db.read() as session:
+    with control.db.read(caller) as session:
         return _view(session, _seen(caller, repository.job(session, job_id), job_id))
 
 
-def list_jobs(control: Control, caller: Caller, state: str | None, limit: int) -> Jobs:
+def list_jobs(control: Control, caller: Caller, state: str | None, cursor: str | None, limit: int) -> Page[JobSummary]:
     everything = Role.OPERATOR in caller.roles or (Role.REVIEWER in caller.roles and caller.institution == "platform")
-    with control.db.read() as session:
-        rows = repository.page(session, None if everything else caller.institution, state, limit)
-        names = institutions.names(session, {row.requested_by for row in rows})
-        return Jobs(items=[JobSummary(**_summary(row, names)) for row in rows])
+    with control.db.read(caller) as session:
+        query = repository.search(None if everything else caller.institution, state)
+
+        def show(row: Job) -> JobSummary:
+            return JobSummary(**_summary(row, institutions.names(session, {row.requested_by})))
+
+        return page(session, query, repository.NEWEST, cursor, limit, show)
 
 
 def events(control: Control, caller: Caller, job_id: str, after: int, limit: int) -> Events:
-    with control.db.read() as session:
+    with control.db.read(caller) as session:
         job = _seen(caller, repository.job(session, job_id), job_id)
         rows = repository.events(session, job_id, after, limit)
         return Events(
@@ -636,7 +750,7 @@ def events(control: Control, caller: Caller, job_id: str, after: int, limit: int
 
 def report(control: Control, caller: Caller, job_id: str) -> dict[str, Any]:
     """The report as the lab's node sent it, with how its release stands now."""
-    with control.db.read() as session:
+    with control.db.read(caller) as session:
         _seen(caller, repository.job(session, job_id), job_id)
         row = repository.report(session, job_id)
         if row is None:

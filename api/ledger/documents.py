@@ -20,7 +20,8 @@ ROWS: dict[str, tuple[str, str, str, str]] = {
     "feed": ("feed", "seq::text", "seq = ANY(CAST(:names AS bigint[]))", "document"),
     "ticket": ("jobs", "id", "id = ANY(:names)", "ticket"),
     "release": ("releases", "id || '/approved'", "id || '/approved' = ANY(:names)", "release_order"),
-    "score_permit": ("score_permits", "id", "id = ANY(:names)", "permit"),
+    "score_permit": ("permits", "id", "id = ANY(:names)", "permit"),
+    "data_permit": ("permits", "id", "id = ANY(:names)", "permit"),
     "usage": ("usage", "id", "id = ANY(:names)", "document"),
 }
 # rows that must have an entry: (kind of object, table, key, condition)
@@ -30,7 +31,8 @@ _NEEDED = (
     ("release", "releases", "id || '/approved'", "approved_at IS NOT NULL"),
     ("release", "releases", "id || '/released'", "released_at IS NOT NULL"),
     ("release", "releases", "id || '/recalled'", "state = 'recalled'"),
-    ("score_permit", "score_permits", "id", "true"),
+    ("score_permit", "permits", "id", "kind = 'score'"),
+    ("data_permit", "permits", "id", "kind = 'data'"),
     ("usage", "usage", "id", "true"),
 )
 _BATCH = 1000

@@ -11,10 +11,9 @@ from contextlib import ExitStack, contextmanager, nullcontext
 import sqlalchemy as sa
 
 from api.embedded import EmbeddedPostgres
-from api.home import Home, HomeError
+from api.home import Home, HomeError, only_one
 from api.ledger import repository
 from api.ledger.store import PostgresStore
-from api.server import only_one
 from api.settings import Settings
 
 

@@ -48,11 +48,15 @@ KINDS: dict[str, Kind] = {
     "consent": Kind.CONSENT,
     "refusal": Kind.CONSENT,
     "transition": Kind.TRANSITION,
+    "person_consent": Kind.CONSENT,
+    "person_refusal": Kind.CONSENT,
+    "person_withdrawal": Kind.TRANSITION,
     "institution_state": Kind.INSTITUTION,
     "ticket": Kind.TICKET,
     "release_order": Kind.RELEASE,
     "release_state": Kind.RELEASE,
     "score_permit": Kind.SCORE,
+    "data_permit": Kind.DATA_USE,
     "usage": Kind.DATA_USE,
     "tree_head": Kind.HEAD,
 }
@@ -262,7 +266,7 @@ def _head_out(row: HeadRow) -> HeadOut:
 
 
 def about(control: Control) -> LogOut:
-    with control.db.read() as session:
+    with control.db.read(SYSTEM) as session:
         log_id, name = _log(session)
         newest = repository.newest_head(session, log_id)
         return LogOut(
@@ -278,14 +282,14 @@ def about(control: Control) -> LogOut:
 
 
 def heads(control: Control, after: int, limit: int) -> Heads:
-    with control.db.read() as session:
+    with control.db.read(SYSTEM) as session:
         log_id, _ = _log(session)
         return Heads(items=[_head_out(row) for row in repository.heads(session, log_id, after, limit)])
 
 
 def latest(control: Control, known_size: int) -> NextHead:
     """The newest head with the path that shows that it extends the log of `known_size` entries."""
-    with control.db.read() as session:
+    with control.db.read(SYSTEM) as session:
         log_id, name = _log(session)
         newest = repository.newest_head(session, log_id)
         if newest is None:
@@ -303,7 +307,7 @@ def latest(control: Control, known_size: int) -> NextHead:
 
 
 def entries(control: Control, start: int, limit: int) -> EntriesOut:
-    with control.db.read() as session:
+    with control.db.read(SYSTEM) as session:
         log_id, name = _log(session)
         store = PostgresStore(session, log_id, name)
         items = [json.loads(raw) for raw in store.entries(start, start + limit)]
@@ -333,7 +337,7 @@ def inclusions(control: Control, indices: Sequence[int]) -> list[Document]:
     if not indices:
         return []
     last = max(indices)
-    with control.db.read() as session:
+    with control.db.read(SYSTEM) as session:
         log_id, name = _log(session)
         if last >= repository.size(session, log_id):
             raise NotFound("entry", "日志记录", str(last))
@@ -343,7 +347,7 @@ def inclusions(control: Control, indices: Sequence[int]) -> list[Document]:
             sign_head(control, at_least=last + 1)
         except (LedgerError, BadSignature) as error:
             raise LedgerUnavailable(error.message, error.message_zh, code=error.code) from error
-    with control.db.read() as session:
+    with control.db.read(SYSTEM) as session:
         head = head or _covering(control, session, log_id, last)
         if head is None:
             raise LedgerUnavailable("no head covers the entry yet: try again", "尚无树头覆盖该记录：请稍后重试")
@@ -359,7 +363,7 @@ def _proved(session: Session, log_id: str, name: str, index: int, head: Document
 
 def consistency(control: Control, old_size: int, new_size: int) -> Document:
     """The proof that the log under its head of `new_size` entries extends the one of `old_size`."""
-    with control.db.read() as session:
+    with control.db.read(SYSTEM) as session:
         log_id, name = _log(session)
         found = [repository.head_of_size(session, log_id, size) for size in (old_size, new_size)]
         for size, row in zip((old_size, new_size), found, strict=True):

@@ -21,7 +21,8 @@ _BATCH = 4096
 
 _SIZE = sa.text("SELECT coalesce(max(position) + 1, 0) FROM ledger_entry WHERE log_id = :log")
 _ENTRIES = sa.text(
-    "SELECT entry FROM ledger_entry WHERE log_id = :log AND position >= :start AND position < :stop ORDER BY position"
+    "SELECT position, entry FROM ledger_entry "
+    "WHERE log_id = :log AND position >= :start AND position < :stop ORDER BY position LIMIT :most"
 )
 _NODES = sa.text(
     "SELECT n.hash FROM unnest(CAST(:levels AS smallint[]), CAST(:positions AS bigint[])) WITH ORDINALITY "
@@ -83,14 +84,16 @@ class PostgresStore:
             ) from error
 
     def entries(self, start: int = 0, stop: int | None = None) -> Iterator[bytes]:
-        rows = self._session.execute(
-            _ENTRIES,
-            {"log": self.log_id, "start": start, "stop": _END if stop is None else stop},
-            # a cursor on the server, unless it is a handful of rows
-            execution_options={"yield_per": _BATCH} if stop is None or stop - start > _BATCH else {},
-        )
-        for row in rows:
-            yield bytes(row[0])
+        """A batch at a time and without a cursor on the server: reading has no transaction around it."""
+        last = _END if stop is None else stop
+        while start < last:
+            where = {"log": self.log_id, "start": start, "stop": last, "most": _BATCH}
+            rows = self._session.execute(_ENTRIES, where).all()
+            for row in rows:
+                yield bytes(row.entry)
+            if len(rows) < _BATCH:
+                return
+            start = rows[-1].position + 1
 
     def nodes(self, keys: Sequence[Key]) -> Sequence[bytes | None]:
         if not keys:

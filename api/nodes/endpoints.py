@@ -22,9 +22,9 @@ def register(
     return service.register(control, caller, body)
 
 
-@router.get("/nodes", dependencies=[Depends(permits(Action.NODE_READ))])
-def list_nodes(control: ControlDep) -> Nodes:
-    return service.list_nodes(control)
+@router.get("/nodes")
+def list_nodes(control: ControlDep, caller: Annotated[Caller, Depends(permits(Action.NODE_READ))]) -> Nodes:
+    return service.list_nodes(control, caller)
 
 
 @router.get("/node/work")

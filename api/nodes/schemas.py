@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, Field, StringConstraints
+from pydantic import BaseModel, Field, StringConstraints, model_validator
 
-from api.fields import Body, JsonObject, Slug, Text
+from api.fields import Body, JsonObject, Prose, Slug, Text, Told, Word
 
 Relay = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9._:\[\]-]{1,255}:[0-9]{1,5}$")]
+QuestionId = Annotated[str, StringConstraints(pattern=r"^q-[0-9a-f]{16}$")]
 ZoneKey = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+/]{43}=$")]
 
 
 class ColumnIn(Body):
+    """A column; a lab adds what its catalogue says of one that is a feature."""
+
     name: Text
     kind: Literal["numeric", "categorical"]
     unit: Literal["days_after_as_of"] | None = None
+    title: Text | None = None
+    title_zh: Text | None = None
+    meaning: Prose | None = None
+    meaning_zh: Prose | None = None
+    category: Text | None = None
 
 
 class DatasetIn(Body):
@@ -61,3 +69,19 @@ class Work(BaseModel):
 
     items: list[dict[str, Any]]
     feed_head: int
+
+
+class AnswerIn(Body):
+    """A node's answer to a question: what the field named by `TOLD` holds, or why the node does not say."""
+
+    TOLD: ClassVar[str]
+
+    code: Word | None = None
+    message: Told | None = None
+    message_zh: Told | None = None
+
+    @model_validator(mode="after")
+    def _one_answer(self) -> Self:
+        if (getattr(self, self.TOLD) is None) == (self.code is None):
+            raise ValueError(f"exactly one of {self.TOLD} and code is needed")
+        return self

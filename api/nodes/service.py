@@ -17,13 +17,11 @@ from api.db import Unit
 from api.errors import Forbidden, Invalid
 from api.institutions import repository as institutions
 from api.jobs import repository as jobs
-from api.nodes import repository
+from api.nodes import questions, repository
 from api.nodes.repository import Node
 from api.nodes.schemas import NodeIn, NodeOut, Nodes, Work
-from api.recalls import repository as recalls
+from api.permits import repository as permits
 from api.releases import repository as releases
-from api.scores import repository as scores
-from api.usage import asking
 
 
 def topic(node: str) -> str:
@@ -84,8 +82,8 @@ def register(control: Control, caller: Caller, body: NodeIn) -> NodeOut:
         return _view(row, unit.now)
 
 
-def list_nodes(control: Control) -> Nodes:
-    with control.db.read() as session:
+def list_nodes(control: Control, caller: Caller) -> Nodes:
+    with control.db.read(caller) as session:
         rows = repository.nodes(session)
         heard = repository.heard_at(session, {row.name for row in rows})
         return Nodes(items=[_view(row, heard.get(row.name)) for row in rows])
@@ -102,11 +100,10 @@ def _look(control: Control, caller: Caller, beat: bool) -> Work:
 def _items(unit: Unit, node: str) -> list[dict[str, Any]]:
     return [
         *jobs.cancellations(unit.session, node),
-        *scores.work(unit.session, node, unit.now),
+        *permits.work(unit.session, node, unit.now),
         *jobs.waiting(unit.session, node),
         *releases.work(unit.session, node),
-        *recalls.questions(unit.session, node),
-        *asking.work(unit.session, node),
+        *questions.waiting(unit.session, node),
     ]
 
 

@@ -6,10 +6,10 @@ a right allows is in `api.enterprises.sessions` and the services.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qsl
 
-from fastapi import FastAPI, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.routing import iter_route_contexts
 from starlette.concurrency import run_in_threadpool
 
@@ -93,7 +93,21 @@ SIGNED_IN = Door()
 VIEW = Door(Right.VIEW)
 MANAGE = Door(Right.MANAGE)
 ENROLLING = Door(kinds=(sessions.ENROL,))
+DECIDE = Door(Right.DECIDE)
 KEYHOLDER = Door(kinds=(sessions.PORTAL, sessions.CODE, sessions.ENROL))
+
+
+def by(door: Door) -> Any:
+    return Depends(door)
+
+
+Guest = Annotated[None, by(ANYBODY)]
+Person = Annotated[Visitor, by(SIGNED_IN)]
+Viewer = Annotated[Visitor, by(VIEW)]
+Manager = Annotated[Visitor, by(MANAGE)]
+Decider = Annotated[Visitor, by(DECIDE)]
+Enrolling = Annotated[Visitor, by(ENROLLING)]
+Keyholder = Annotated[Visitor, by(KEYHOLDER)]
 
 
 def doors_by_route(app: FastAPI) -> dict[tuple[str, str], Door]:

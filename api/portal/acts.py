@@ -6,6 +6,7 @@ audit written together, or nothing is. Which act needs which right stands in one
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +17,11 @@ from api.consents import requests
 from api.consents.repository import Consent
 from api.consents.service import take
 from api.control import Control
-from api.enterprises import ceremonies, codes, service
+from api.enterprises import attempts, ceremonies, service
 from api.enterprises.sessions import Visitor
 from api.enterprises.states import Right
 from api.errors import Invalid, NotFound
-from consent import artefact
+from consent import artefact, usage_question
 from consent.canonical import digest
 from consent.evidence import PASSKEY, REGISTRAR, SESSION_CODE
 from consent.lifecycle import Action
@@ -100,7 +101,7 @@ def start(control: Control, who: Visitor, wish: Wish) -> ceremonies.Started:
     """Options for the browser to sign the act with a passkey."""
     wish.need(who)
     evidence = {"kind": PASSKEY, "reference": rp_id_hash(control.settings.portal_rp_id)}
-    with control.db.read() as session:
+    with control.db.read(who) as session:
         body = body_of(session, who, wish, stamp(control.db.clock()), evidence)
     return ceremonies.start_signing(control, who, body)
 
@@ -110,7 +111,7 @@ def finish(control: Control, who: Visitor, ceremony: str, credential: Any) -> in
     with control.db.unit(who) as unit:
         document = ceremonies.finish_signing(unit, control, who, ceremony, credential)
         body = document["body"]
-        Wish(body.get("action", body["type"]), body["consent_id"], "zh").need(who)
+        Wish(body.get("action", body["type"]), str(body.get("consent_id", "")), "zh").need(who)
         return take(unit, control, document, f"signed by {who.name} with a passkey")
 
 
@@ -120,7 +121,7 @@ def confirm_by_code(control: Control, who: Visitor, wish: Wish, typed: str, addr
     The evidence refers to what was checked, which the audit keeps. Raises CodeRefused, CodesNotAllowed, …
     """
     wish.need(who)
-    codes.attempt(control, who.uscc, address)
+    attempts.code(control, who.uscc, address)
     with control.db.unit(who) as unit:
         at = stamp(unit.now)
         checked = {
@@ -134,3 +135,27 @@ def confirm_by_code(control: Control, who: Visitor, wish: Wish, typed: str, addr
         seq = take(unit, control, sign(body, control.key, REGISTRAR), f"confirmed by {who.name} with a one-time code")
         service.record_confirmation(unit, who, checked)
         return seq
+
+
+# ---- a question to the nodes
+
+
+def usage_question_of(control: Control, who: Visitor) -> Document:
+    """What the passkey signs, so that the nodes answer: how were my data used in joint training?"""
+    return usage_question.question(
+        question_id=f"q-{secrets.token_hex(8)}",
+        enterprise=who.uscc,
+        at=stamp(control.db.clock()),
+        evidence={"kind": PASSKEY, "reference": rp_id_hash(control.settings.portal_rp_id)},
+    )
+
+
+def finish_question(control: Control, who: Visitor, ceremony: str, credential: Any) -> Document:
+    """The question, signed. Raises by name; Invalid where something else was to be signed."""
+    with control.db.unit(who) as unit:
+        document = ceremonies.finish_signing(unit, control, who, ceremony, credential)
+        if document["body"]["type"] != usage_question.TYPE:
+            raise Invalid(
+                "this was signed for another act: start again", "该签署用于其他操作：请重新开始", code="act_unknown"
+            )
+        return document

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from api.control import Control
 from api.enterprises.sessions import SignedOut
 from api.errors import ApiError
-from api.portal import endpoints
+from api.portal import disputes, endpoints, own, told
 from api.portal.access import doors_by_route
 from api.portal.assets import AssetsMissing
 from api.portal.rendering import StrictHeaders, redirect, refusal, wants_json
@@ -34,7 +34,8 @@ def create_portal(control: Control) -> FastAPI:
     app = FastAPI(title="creditlab portal", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.control = control
     app.add_middleware(StrictHeaders)
-    app.include_router(endpoints.router)
+    for part in (endpoints, disputes, told, own):
+        app.include_router(part.router)
     _errors(app)
     doors_by_route(app)
     return app

@@ -10,21 +10,23 @@ import io
 import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import ValidationError
 from starlette.concurrency import run_in_threadpool
 
-from api.consents import receipts, requests
+from api.consents import persons, receipts, requests
 from api.consents import repository as consents
 from api.control import Control, ControlDep
-from api.enterprises import ceremonies, codes, repository, service, sessions
+from api.enterprises import attempts, ceremonies, codes, own, repository, service, sessions
+from api.enterprises.schemas import ConsentPersonIn
 from api.enterprises.sessions import Visitor
 from api.enterprises.states import Right
 from api.errors import Invalid, NotFound
 from api.fields import UsageId
-from api.institutions import repository as institutions
 from api.portal import acts, assets, words
-from api.portal.access import ANYBODY, ENROLLING, KEYHOLDER, MANAGE, SIGNED_IN, VIEW, Door, form
+from api.portal.access import Enrolling, Guest, Keyholder, Manager, Person, Viewer, form
+from api.portal.reading import address, agent, institution_names, json_body, text_field
 from api.portal.rendering import drop_session, language_of, page, redirect, set_session
 from api.receipts import service as receipt_service
 from api.usage import repository as usage
@@ -35,62 +37,11 @@ from consent.times import stamp
 router = APIRouter()
 PAGE = 50
 MAX_DOWNLOAD = 50_000
-_MAX_JSON = 32 << 10
 _YEAR = "public, max-age=31536000, immutable"
-
-
-def by(door: Door) -> Any:
-    return Depends(door)
-
-
-Guest = Annotated[None, by(ANYBODY)]
-Person = Annotated[Visitor, by(SIGNED_IN)]
-Viewer = Annotated[Visitor, by(VIEW)]
-Manager = Annotated[Visitor, by(MANAGE)]
-Enrolling = Annotated[Visitor, by(ENROLLING)]
-Keyholder = Annotated[Visitor, by(KEYHOLDER)]
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client else "unknown"
-
-
-def _agent(request: Request) -> str:
-    return request.headers.get("user-agent", "")
-
-
-async def _json(request: Request) -> dict[str, Any]:
-    """A script's request. Raises Invalid."""
-    raw = b""
-    async for chunk in request.stream():
-        raw += chunk
-        if len(raw) > _MAX_JSON:
-            raise Invalid("the request is too long", "请求过长", code="too_long")
-    try:
-        found = json.loads(raw)
-    except ValueError as error:
-        raise Invalid("JSON is needed", "应为 JSON", code="not_json") from error
-    if not isinstance(found, dict):
-        raise Invalid("a JSON object is needed", "应为 JSON 对象", code="not_json")
-    return found
-
-
-def _text(found: dict[str, Any], name: str, most: int = 128) -> str:
-    value = found.get(name)
-    if not isinstance(value, str) or not 0 < len(value.strip()) <= most or not value.isprintable():
-        raise Invalid(
-            f"{name}: 1 to {most} characters are needed", f"{name}：须为 1 至 {most} 个字符", code="field_invalid"
-        )
-    return value.strip()
 
 
 def _started(found: ceremonies.Started) -> Response:
     return JSONResponse({"ceremony": found.ceremony, "options": found.options})
-
-
-def _names(control: Control) -> dict[str, str]:
-    with control.db.read() as session:
-        return {row.id: row.name for row in institutions.institutions(session)}
 
 
 # ---- files of our own
@@ -114,15 +65,15 @@ def login_page(guest: Guest, control: ControlDep, request: Request) -> Response:
 
 
 @router.post("/login/start")
-def login_start(guest: Guest, control: ControlDep) -> Response:
-    return _started(ceremonies.start_login(control))
+def login_start(guest: Guest, control: ControlDep, request: Request) -> Response:
+    return _started(ceremonies.start_login(control, address(request)))
 
 
 @router.post("/login/finish")
 async def login_finish(guest: Guest, control: ControlDep, request: Request) -> Response:
-    found = await _json(request)
+    found = await json_body(request)
     token = await run_in_threadpool(
-        ceremonies.login, control, _text(found, "ceremony"), found.get("credential"), _agent(request)
+        ceremonies.login, control, text_field(found, "ceremony"), found.get("credential"), agent(request)
     )
     answer = JSONResponse({"next": "/portal/"})
     set_session(answer, token)
@@ -155,11 +106,9 @@ async def _enter(control: Control, request: Request, use: str, to: str) -> Respo
     fields = await form(request)
     uscc = fields.get("uscc", "").strip().upper()[:18]
     try:
-        typed = _text(fields, "code", 64)
-        token = await run_in_threadpool(
-            service.enter_code, control, uscc, typed, use, _address(request), _agent(request)
-        )
-    except (codes.CodeRefused, codes.TooManyAttempts, Invalid) as error:
+        typed = text_field(fields, "code", 64)
+        token = await run_in_threadpool(service.enter_code, control, uscc, typed, use, address(request), agent(request))
+    except (codes.CodeRefused, attempts.TooManyAttempts, Invalid) as error:
         shown = codes.CodeRefused() if isinstance(error, Invalid) else error
         english = shown.message[:1].upper() + shown.message[1:]
         message = words.translator(language_of(request))(shown.message_zh, english)
@@ -181,15 +130,15 @@ def passkey_start(who: Keyholder, control: ControlDep) -> Response:
 
 @router.post("/passkeys/finish")
 async def passkey_finish(who: Keyholder, control: ControlDep, request: Request) -> Response:
-    found = await _json(request)
+    found = await json_body(request)
     token = await run_in_threadpool(
         ceremonies.register,
         control,
         who,
-        _text(found, "ceremony"),
+        text_field(found, "ceremony"),
         found.get("credential"),
-        _text(found, "label", 64),
-        _agent(request),
+        text_field(found, "label", 64),
+        agent(request),
     )
     answer = JSONResponse({"next": "/portal/people" if token is None else "/portal/"})
     if token is not None:
@@ -209,11 +158,13 @@ def logout(who: Keyholder, control: ControlDep) -> Response:
 
 
 @router.get("/")
-def tasks(who: Viewer, control: ControlDep, request: Request) -> Response:
-    with control.db.read() as session:
+def tasks(who: Person, control: ControlDep, request: Request) -> Response:
+    if Right.VIEW not in who.rights:
+        return redirect("/portal/own")  # somebody who consents in person and acts for nobody else
+    with control.db.read(who) as session:
         rows = requests.open_of(session, who.uscc, stamp(control.db.clock()))
         standing = [row for row in consents.of_enterprise(session, who.uscc, None) if row.state in ("active", "paused")]
-        return page(request, "tasks.html", rows=rows, standing=len(standing), names=_names(control))
+        return page(request, "tasks.html", rows=rows, standing=len(standing), names=institution_names(control))
 
 
 @router.get("/requests/{consent_id}")
@@ -235,12 +186,13 @@ def check_page(
 
 
 def _request(who: Visitor, control: Control, request: Request, consent_id: str, template: str, **more: Any) -> Response:
-    with control.db.read() as session:
+    with control.db.read(who) as session:
         row = requests.one(session, who.uscc, consent_id)
         if row.state != "requested" or row.valid_until <= stamp(control.db.clock()):
             return page(request, "answered.html", row=row)
         body = row.document["body"]
-        values = {"unanswered": False, "names": _names(control), "right": Right.DECIDE in who.rights, **more}
+        values = {"unanswered": False, "names": institution_names(control), "right": Right.DECIDE in who.rights, **more}
+        values["persons"] = persons.of_body(session, body)
         return page(request, template, row=row, body=body, notice=notice.render(body, language_of(request)), **values)
 
 
@@ -248,19 +200,19 @@ def _request(who: Visitor, control: Control, request: Request, consent_id: str, 
 
 
 def _wish(found: dict[str, Any], request: Request) -> acts.Wish:
-    return acts.Wish(_text(found, "act"), _text(found, "consent"), language_of(request))
+    return acts.Wish(text_field(found, "act"), text_field(found, "consent"), language_of(request))
 
 
 @router.post("/sign/start")
 async def sign_start(who: Person, control: ControlDep, request: Request) -> Response:
-    wish = _wish(await _json(request), request)
+    wish = _wish(await json_body(request), request)
     return _started(await run_in_threadpool(acts.start, control, who, wish))
 
 
 @router.post("/sign/finish")
 async def sign_finish(who: Person, control: ControlDep, request: Request) -> Response:
-    found = await _json(request)
-    seq = await run_in_threadpool(acts.finish, control, who, _text(found, "ceremony"), found.get("credential"))
+    found = await json_body(request)
+    seq = await run_in_threadpool(acts.finish, control, who, text_field(found, "ceremony"), found.get("credential"))
     return JSONResponse({"next": f"/portal/receipts/{seq}"})
 
 
@@ -268,7 +220,7 @@ async def sign_finish(who: Person, control: ControlDep, request: Request) -> Res
 async def sign_by_code(who: Person, control: ControlDep, request: Request) -> Response:
     fields = await form(request)
     seq = await run_in_threadpool(
-        acts.confirm_by_code, control, who, _wish(fields, request), _text(fields, "code", 64), _address(request)
+        acts.confirm_by_code, control, who, _wish(fields, request), text_field(fields, "code", 64), address(request)
     )
     return redirect(f"/portal/receipts/{seq}")
 
@@ -278,16 +230,16 @@ async def sign_by_code(who: Person, control: ControlDep, request: Request) -> Re
 
 @router.get("/receipts/{seq}")
 def receipt_page(who: Viewer, control: ControlDep, request: Request, seq: int) -> Response:
-    with control.db.read() as session:
+    with control.db.read(who) as session:
         name = receipts.consent_of(session, who.uscc, seq)
         consent = acts.consent_of(session, who.uscc, name)
         entry = next(each for each in receipts.history(session, name) if each["seq"] == seq)
-        return page(request, "receipt.html", consent=consent, entry=entry, names=_names(control))
+        return page(request, "receipt.html", consent=consent, entry=entry, names=institution_names(control))
 
 
 @router.get("/receipts/{seq}/file")
 def receipt_file(who: Viewer, control: ControlDep, seq: int) -> Response:
-    with control.db.read() as session:
+    with control.db.read(who) as session:
         name = receipts.consent_of(session, who.uscc, seq)
     raw = receipt_service.file(control, receipt_service.Viewer(enterprise=who.uscc), name, seq)
     return _download(raw, "application/json", f"receipt-{seq}.json")
@@ -299,15 +251,15 @@ def _download(raw: bytes, media_type: str, name: str) -> Response:
 
 @router.get("/consents")
 def consents_page(who: Viewer, control: ControlDep, request: Request) -> Response:
-    with control.db.read() as session:
+    with control.db.read(who) as session:
         rows = consents.of_enterprise(session, who.uscc, None)
         now = stamp(control.db.clock())
-        return page(request, "consents.html", rows=list(reversed(rows)), now=now, names=_names(control))
+        return page(request, "consents.html", rows=list(reversed(rows)), now=now, names=institution_names(control))
 
 
 @router.get("/consents/{seq}")
 def consent_page(who: Viewer, control: ControlDep, request: Request, seq: int) -> Response:
-    with control.db.read() as session:
+    with control.db.read(who) as session:
         row = acts.consent_at(session, who.uscc, seq)
         history = receipts.history(session, row.consent_id)
         body = history[0]["body"]
@@ -320,7 +272,8 @@ def consent_page(who: Viewer, control: ControlDep, request: Request, seq: int) -
             state="expired" if over and row.state in ("active", "paused") else row.state,
             history=history,
             notice=notice.render(body, language_of(request)),
-            names=_names(control),
+            persons=persons.of_body(session, body),
+            names=institution_names(control),
             rights={str(right) for right in who.rights},
         )
 
@@ -335,11 +288,11 @@ def usage_page(
     request: Request,
     page_number: Annotated[int, Query(alias="page", ge=1, le=1000)] = 1,
 ) -> Response:
-    with control.db.read() as session:
+    with control.db.read(who) as session:
         rows = usage.of_enterprise(session, who.uscc, PAGE + 1, (page_number - 1) * PAGE)
     template = "usage_rows.html" if request.headers.get("hx-request") == "true" else "usage.html"
     more = page_number + 1 if len(rows) > PAGE else None
-    return page(request, template, rows=rows[:PAGE], more=more, names=_names(control), told=_told)
+    return page(request, template, rows=rows[:PAGE], more=more, names=institution_names(control), told=_told)
 
 
 def _told(row: usage.Usage) -> dict[str, Any]:
@@ -350,8 +303,8 @@ def _told(row: usage.Usage) -> dict[str, Any]:
 @router.get("/usage/file")
 def usage_file(who: Viewer, control: ControlDep, request: Request) -> Response:
     language = language_of(request)
-    t, names = words.translator(language), _names(control)
-    with control.db.read() as session:
+    t, names = words.translator(language), institution_names(control)
+    with control.db.read(who) as session:
         rows = usage.of_enterprise(session, who.uscc, MAX_DOWNLOAD, 0)
     text = io.StringIO()
     writer = csv.writer(text)
@@ -403,8 +356,9 @@ def _people(who: Visitor, control: Control, request: Request, **more: Any) -> Re
     now = control.db.clock()
     idle = service.idle_since(control, now)
     manages = Right.MANAGE in who.rights
-    with control.db.read() as session:
+    with control.db.read(who) as session:
         people = repository.people(session, who.uscc)
+        consenting = own.of_enterprise(session, who.uscc) if manages else []
         ids = [each.id for each in people if manages or each.id == who.account_id]
         values = {"new_code": None, "new_person": None, "expires_at": None, **more}
         return page(
@@ -416,6 +370,7 @@ def _people(who: Visitor, control: Control, request: Request, **more: Any) -> Re
             manages=manages,
             rights=[right for right in Right if right in who.rights],
             by_name={each.id: each.name for each in people},
+            consenting=consenting,
             **values,
         )
 
@@ -427,11 +382,30 @@ async def add_person(who: Manager, control: ControlDep, request: Request) -> Res
     if not set(chosen) <= set(map(str, Right)):
         raise Invalid("a right is not known", "未知权限", code="rights_invalid")
     person, code, expires_at = await run_in_threadpool(
-        service.add_person, control, who, _text(fields, "name", 64), frozenset(Right(one) for one in chosen)
+        service.add_person, control, who, text_field(fields, "name", 64), frozenset(Right(one) for one in chosen)
     )
     return await run_in_threadpool(
         _people, who, control, request, new_code=code, new_person=person.name, expires_at=expires_at
     )
+
+
+@router.post("/people/consenting")
+async def name_consenting(who: Manager, control: ControlDep, request: Request) -> Response:
+    fields = await form(request)
+    known = fields.get("person", "")
+    try:
+        wish = ConsentPersonIn(
+            role=text_field(fields, "role", 64),
+            person=known or None,
+            name=None if known else text_field(fields, "name", 64),
+        )
+    except ValidationError as error:
+        raise Invalid("this person is not known", "未知人员", code="field_invalid") from error
+    made = await run_in_threadpool(own.name_by_owner, control, who, wish)
+    return await run_in_threadpool(
+        _people, who, control, request,
+        new_code=made.code, new_person=fields.get("name", ""), expires_at=made.expires_at,
+    )  # fmt: skip
 
 
 @router.post("/people/{person_id}/remove")

@@ -75,8 +75,17 @@ def language_of(request: Request) -> str:
 def page(request: Request, template: str, status: int = 200, **values: Any) -> Response:
     """A page of `templates/`, in the visitor's language."""
     language = language_of(request)
+    answer = HTMLResponse(fragment(request, template, status=status, **values), status)
+    if request.query_params.get("lang") in LANGUAGES:
+        answer.set_cookie(LANGUAGE_COOKIE, language, secure=True, httponly=True, samesite="lax", max_age=31536000)
+    return answer
+
+
+def fragment(request: Request, template: str, *, status: int = 200, **values: Any) -> str:
+    """A template's text, for a page or for a part of one."""
+    language = language_of(request)
     t = words.translator(language)
-    html = _ENVIRONMENT.get_template(template).render(
+    return _ENVIRONMENT.get_template(template).render(
         t=t,
         status=status,
         language=language,
@@ -92,10 +101,6 @@ def page(request: Request, template: str, status: int = 200, **values: Any) -> R
         words=words,
         **values,
     )
-    answer = HTMLResponse(html, status)
-    if request.query_params.get("lang") in LANGUAGES:
-        answer.set_cookie(LANGUAGE_COOKIE, language, secure=True, httponly=True, samesite="lax", max_age=31536000)
-    return answer
 
 
 def _half(name: str, language: str) -> str:

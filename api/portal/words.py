@@ -28,6 +28,7 @@ STATES: Mapping[str, Pair] = {
     "refused": ("已拒绝", "Refused"),
     "withdrawn": ("已撤回", "Withdrawn"),
     "expired": ("已到期", "Expired"),
+    "cancelled": ("已由机构取消", "Taken back by the institution"),
 }
 STEPS: Mapping[str, Pair] = {
     "consent": ("同意授权", "Consent given"),
@@ -36,6 +37,9 @@ STEPS: Mapping[str, Pair] = {
     "resume": ("恢复授权", "Consent resumed"),
     "withdraw": ("撤回授权", "Consent withdrawn"),
     "expire": ("授权到期", "Consent ran out"),
+    "person_consent": ("本人同意", "Your own consent given"),
+    "person_refusal": ("本人不同意", "Your own consent refused"),
+    "person_withdrawal": ("本人撤回同意", "Your own consent withdrawn"),
 }
 EVIDENCE: Mapping[str | None, Pair] = {
     "passkey": ("通行密钥签名", "signed with a passkey"),
@@ -44,11 +48,71 @@ EVIDENCE: Mapping[str | None, Pair] = {
     "import": ("由其他渠道提交的企业签名文件", "signed document from another channel"),
     None: ("签名文件", "signed document"),
 }
+ROLES: Mapping[str, Pair] = {
+    "sole_trader": ("个体工商户经营者", "Sole trader"),
+    "legal_representative": ("法定代表人", "Legal representative"),
+    "controller": ("实际控制人", "Actual controller"),
+    "key_person": ("主要人员", "Key person"),
+}
 OUTCOMES: Mapping[str | None, Pair] = {
     "answered": ("已完成", "done"),
     "failed": ("未成功", "failed"),
     "expired": ("未在时限内完成", "not done in time"),
     None: ("进行中", "under way"),
+}
+DISPUTES: Mapping[str, Pair] = {
+    "open": ("等待答复", "Waiting for an answer"),
+    "answered": ("已答复，请确认", "Answered: please decide"),
+    "closed": ("已了结", "Settled"),
+    "withdrawn": ("已撤销", "Taken back"),
+}
+KINDS: Mapping[str, Pair] = {
+    "dispute": ("异议", "Dispute"),
+    "complaint": ("投诉", "Complaint"),
+}
+# what became of a model that rests on a withdrawn consent, by the state of its newest release
+MODELS: Mapping[str | None, Pair] = {
+    "released": (
+        "仍在使用。撤回的企业达到一定比例时通知银行剔除后重新训练，超过上限即召回。",
+        "Still in use. Once enough have withdrawn the bank is told to train it anew; beyond a limit it is recalled.",
+    ),
+    "recalled": ("已召回，不再使用。", "Recalled: it is used no more."),
+    None: ("未投入使用。", "Never put to use."),
+}
+# what an enterprise is told, by the exact kind or by the word it begins with
+NOTICES: Mapping[str, Pair] = {
+    "request": (
+        "有机构请求使用贵企业的数据，等待您答复。",
+        "An institution asks to use your data and waits for your answer.",
+    ),
+    "request_expired": (
+        "一项请求因未答复而到期，未产生任何授权。",
+        "A request ran out unanswered. No consent came of it.",
+    ),
+    "request_cancelled": ("机构取消了一项尚未答复的请求。", "The institution took a request back before you answered."),
+    "dispute": ("您的异议有新进展。", "There is news of your dispute."),
+    "dispute_open": ("您的异议已受理，开始计时。", "Your dispute is on record; its clock runs."),
+    "dispute_answered": ("您的异议已得到答复。", "Your dispute was answered."),
+    "complaint": ("您的投诉有新进展。", "There is news of your complaint."),
+    "complaint_open": ("您的投诉已受理，开始计时。", "Your complaint is on record; its clock runs."),
+    "complaint_answered": ("您的投诉已得到答复。", "Your complaint was answered."),
+    "application": ("您的融资申请有新进展。", "There is news of your application for financing."),
+    "referral": ("银行对您的融资申请有新的处理。", "A bank has dealt with your application."),
+    "need": ("有机构申领了您公开的融资需求。", "An institution has asked for your open need."),
+    "mediation": ("授信争议的调解有新进展。", "There is news of the mediation over your credit."),
+    "credit": ("您的授信有新进展。", "There is news of your credit."),
+    "guarantee": ("您的担保申请有新进展。", "There is news of your application for a guarantee."),
+    "question": ("您的提问已得到答复。", "Your question was answered."),
+    "policy": ("有一项政策可能适用于贵企业。", "A policy may be meant for you."),
+    "correction": ("平台请您核对并更正信息。", "You are asked to check your information and correct it."),
+    "message": ("您有一条新消息。", "You have a new message."),
+    "person": ("相关个人对单独同意作出了答复。", "A person answered a request for the own consent."),
+    "person_withdrawn": (
+        "相关个人撤回了单独同意，贵企业的相应授权不再可用。",
+        "A person withdrew the own consent; the enterprise's consent is of no more use for it.",
+    ),
+    "clock": ("一项办理事项的时限临近或已过。", "The time for something under way is nearly or wholly over."),
+    "": ("平台有新的消息，请联系平台运营方了解详情。", "There is news for you: ask the operator."),
 }
 RIGHTS: Mapping[Right, Pair] = {
     Right.VIEW: ("查看", "see everything"),
@@ -56,6 +120,24 @@ RIGHTS: Mapping[Right, Pair] = {
     Right.WITHDRAW: ("暂停与撤回", "pause and withdraw"),
     Right.MANAGE: ("管理人员", "manage people"),
 }
+
+
+def notice(kind: str) -> Pair:
+    """What a notice says."""
+    return NOTICES.get(kind) or NOTICES.get(kind.partition("_")[0]) or NOTICES[""]
+
+
+def notice_link(kind: str, object_id: str) -> str | None:
+    """The page that a notice is about, where the portal has one."""
+    if kind == "request":
+        return f"/portal/requests/{object_id}"
+    return f"/portal/disputes/{object_id}" if kind.partition("_")[0] in KINDS else None
+
+
+def model_state(release_state: str | None, language: str) -> str:
+    """What became of a model, in one sentence; a release that is neither in service nor recalled put it to no use."""
+    known = release_state if release_state in MODELS else None
+    return MODELS[known][LANGUAGES.index(language)]
 
 
 def translator(language: str) -> Translate:

@@ -10,6 +10,8 @@ from api.auth import Action, Caller, permits
 from api.control import ControlDep
 from api.fields import Limit, ReleaseId, Text
 from api.jobs.schemas import ReasonIn
+from api.nodes import questions
+from api.nodes.schemas import QuestionId
 from api.recalls import service
 from api.recalls.schemas import (
     CloseIn,
@@ -20,7 +22,6 @@ from api.recalls.schemas import (
     NoticeOut,
     Notices,
     NoticeState,
-    QuestionId,
     ReleaseConsents,
     ShareIn,
 )
@@ -94,5 +95,5 @@ def report_share(control: ControlDep, caller: NodeCaller, release_id: ReleaseId,
 @router.post("/node/impact/{question_id}", status_code=204)
 def answer(control: ControlDep, caller: NodeCaller, question_id: QuestionId, body: ImpactAnswerIn) -> Response:
     """A node answers which of its jobs rest on a withdrawn consent."""
-    service.answer(control, caller, question_id, body)
+    questions.answer(control, caller, questions.Kind.IMPACT, question_id, body)
     return Response(status_code=204)

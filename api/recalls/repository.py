@@ -1,15 +1,15 @@
-"""Tables and queries of withdrawn shares, retraining notices and questions of impact."""
+"""Tables and queries of withdrawn shares and retraining notices."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from api.db import Audited, Base, Machine, SignedText, Stateful
+from api.db import Audited, Base, Machine, Stateful
 from api.jobs.repository import Job
 from api.recalls.states import NOTICE
 from api.releases.repository import Release
@@ -51,23 +51,6 @@ class RetrainingNotice(Stateful, Base):
     __table_args__ = (
         sa.Index("retraining_notices_bank", "bank", "state"),
         sa.Index("retraining_notices_one_open", "release_id", unique=True, postgresql_where=sa.text("state = 'open'")),
-    )
-
-
-class ImpactQuestion(Base):
-    """A question to one node on its way, and the answer on its way back. Not audited, not kept."""
-
-    __tablename__ = "impact_questions"
-
-    id: Mapped[str] = mapped_column(primary_key=True)
-    node: Mapped[str] = mapped_column(primary_key=True)
-    question: Mapped[dict[str, Any]] = mapped_column(SignedText)
-    answer: Mapped[dict[str, Any] | None]
-    asked_at: Mapped[datetime]
-
-    __table_args__ = (
-        sa.Index("impact_questions_node", "node", postgresql_where=sa.text("answer is null")),
-        {"prefixes": ["UNLOGGED"]},
     )
 
 
@@ -138,28 +121,3 @@ def training_nodes(session: Session, bank: str, lab: str) -> set[str]:
     """The nodes of every job that a bank and a lab finished together."""
     query = sa.select(Job.bank_node, Job.lab_node).where(Job.bank == bank, Job.lab == lab, Job.state == "succeeded")
     return {node for row in session.execute(query.distinct()) for node in row}
-
-
-def questions(session: Session, node: str) -> list[dict[str, Any]]:
-    """Questions that wait for this node."""
-    query = (
-        sa.select(ImpactQuestion.question)
-        .where(ImpactQuestion.node == node, ImpactQuestion.answer.is_(None))
-        .order_by(ImpactQuestion.asked_at, ImpactQuestion.id)
-    )
-    return [{"kind": "impact", "question": question} for question in session.scalars(query)]
-
-
-def take_answers(session: Session, question_id: str, nodes: set[str]) -> dict[str, dict[str, Any]] | None:
-    """Each node's answer once all have answered, deleted as they are read; None before."""
-    rows = session.execute(
-        sa.select(ImpactQuestion.node, ImpactQuestion.answer).where(ImpactQuestion.id == question_id)
-    ).all()
-    if {row.node for row in rows if row.answer is not None} != nodes:
-        return None
-    session.execute(sa.delete(ImpactQuestion).where(ImpactQuestion.id == question_id))
-    return {row.node: row.answer for row in rows}
-
-
-def forget_questions(session: Session, before: datetime) -> None:
-    session.execute(sa.delete(ImpactQuestion).where(ImpactQuestion.asked_at < before))

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from api.fields import Body, JobId, Prose, Told, Word
+from api.fields import Body, JobId, Prose
+from api.nodes.schemas import AnswerIn
 
-QuestionId = Annotated[str, StringConstraints(pattern=r"^q-[0-9a-f]{16}$")]
 NoticeId = Annotated[str, StringConstraints(pattern=r"^n-[0-9a-f]{12}$")]
 NoticeState = Literal["open", "retrained", "closed"]
 
@@ -78,19 +78,12 @@ class CloseIn(Body):
     retrained_by: JobId | None = None
 
 
-class ImpactAnswerIn(Body):
+class ImpactAnswerIn(AnswerIn):
     """A node's answer: the jobs of its that rest on the consent, or why it does not say."""
 
-    job_ids: Annotated[list[JobId], Field(max_length=10_000)] | None = None
-    code: Word | None = None
-    message: Told | None = None
-    message_zh: Told | None = None
+    TOLD = "job_ids"
 
-    @model_validator(mode="after")
-    def _one_answer(self) -> ImpactAnswerIn:
-        if (self.job_ids is None) == (self.code is None):
-            raise ValueError("exactly one of job_ids and code is needed")
-        return self
+    job_ids: Annotated[list[JobId], Field(max_length=10_000)] | None = None
 
 
 class ImpactItem(BaseModel):

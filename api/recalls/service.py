@@ -7,7 +7,6 @@ and not kept.
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 from datetime import timedelta
 from typing import Any
@@ -18,19 +17,21 @@ from starlette.concurrency import run_in_threadpool
 from api.auth import Caller, Role
 from api.consent_events import service as consent_events
 from api.consents import repository as consents
+from api.consents.repository import Consent
 from api.control import Control
 from api.db import SYSTEM, Actor, Unit
-from api.errors import ApiError, Conflict, DeadlineExceeded, NotFound
+from api.errors import Conflict, DeadlineExceeded, NotFound
 from api.jobs import repository as jobs
 from api.jobs.repository import Job
 from api.jobs.service import visible
+from api.nodes import questions
 from api.nodes import repository as nodes
+from api.nodes.questions import Kind, Question
 from api.recalls import repository
-from api.recalls.repository import ImpactQuestion, ReleaseShare, RetrainingNotice
+from api.recalls.repository import ReleaseShare, RetrainingNotice
 from api.recalls.schemas import (
     CloseIn,
     Impact,
-    ImpactAnswerIn,
     ImpactItem,
     NodeRelease,
     NodeReleases,
@@ -49,21 +50,11 @@ from consent.times import stamp
 _QUESTION_SECONDS = 2  # a question's times are whole seconds: it must outlive the wait it is made for
 
 
-class NotTold(ApiError):
-    """A node holds the answer back; `code` is its reason."""
-
-    status, code, title = 409, "impact_not_told", "Conflict"
-
-
-def topic(question_id: str) -> str:
-    return f"impact:{question_id}"
-
-
 # ---- shares and recall
 
 
 def node_releases(control: Control, caller: Caller) -> NodeReleases:
-    with control.db.read() as session:
+    with control.db.read(caller) as session:
         found = repository.of_node(session, caller.name)
         return NodeReleases(
             items=[NodeRelease(release_id=r.id, job_id=r.job_id, sha256=r.sha256, state=r.state) for r in found]
@@ -149,7 +140,7 @@ def _consents(session: Session, control: Control, release: Release) -> ReleaseCo
 
 def release_consents(control: Control, caller: Caller, release_id: str) -> ReleaseConsents:
     """How much of a release's cohort has withdrawn, in numbers."""
-    with control.db.read() as session:
+    with control.db.read(caller) as session:
         release = releases.release(session, release_id)
         job = jobs.job(session, release.job_id) if release is not None else None
         if release is None or job is None or not visible(caller, job):
@@ -165,7 +156,7 @@ def _scope(caller: Caller) -> str | None:
 
 
 def notices(control: Control, caller: Caller, state: str | None, limit: int) -> Notices:
-    with control.db.read() as session:
+    with control.db.read(caller) as session:
         rows = repository.notices(session, _scope(caller), state, limit)
         return Notices(items=[NoticeOut.model_validate(row) for row in rows])
 
@@ -196,23 +187,18 @@ def close(control: Control, caller: Caller, notice_id: str, body: CloseIn) -> No
 # ---- impact
 
 
-def _ask(control: Control, actor: Actor, question_id: str, consent_id: str) -> tuple[dict[str, Any], set[str]]:
-    """Puts the question before every node that has trained with this bank's and lab's consents."""
-    with control.db.unit(actor) as unit:
-        consent = consents.consent(unit.session, consent_id)
+def _question(control: Control, actor: Actor, consent_id: str) -> tuple[Consent, Question]:
+    """The question for every node that has trained with this bank's and lab's consents."""
+    question_id = f"q-{secrets.token_hex(8)}"
+    with control.db.read(SYSTEM) as session:
+        consent = consents.consent(session, consent_id)
         if consent is None:
             raise NotFound("consent", "授权", consent_id)
-        asked = repository.training_nodes(unit.session, consent.recipient, consent.provider)
-        known = {
-            "consent_id": consent_id,
-            "state": consent.state,
-            "bank": consent.recipient,
-            "lab": consent.provider,
-        }
-        if not asked:
-            return known, asked
+        asked = repository.training_nodes(session, consent.recipient, consent.provider)
+        session.expunge(consent)
+    with control.db.unit(actor) as unit:
         seconds = control.settings.score_seconds + _QUESTION_SECONDS
-        question = make_impact_question(
+        document = make_impact_question(
             control.key,
             question_id=question_id,
             consent_id=consent_id,
@@ -220,16 +206,9 @@ def _ask(control: Control, actor: Actor, question_id: str, consent_id: str) -> t
             issued_at=stamp(unit.now),
             expires_at=stamp(unit.now + timedelta(seconds=seconds)),
         )
-        for node in sorted(asked):
-            unit.session.add(ImpactQuestion(id=question_id, node=node, question=question, asked_at=unit.now))
-            unit.notify(f"node:{node}")
-        unit.record("consent.impact", consent, "asked which models rest on it", detail={"nodes": sorted(asked)})
-        return known, asked
-
-
-def _take(control: Control, question_id: str, asked: set[str]) -> dict[str, dict[str, Any]] | None:
-    with control.db.unit(SYSTEM) as unit:
-        return repository.take_answers(unit.session, question_id, asked)
+        if asked:
+            unit.record("consent.impact", consent, "asked which models rest on it", detail={"nodes": sorted(asked)})
+    return consent, Question(Kind.IMPACT, question_id, document, frozenset(asked))
 
 
 async def impact(control: Control, actor: Actor, consent_id: str) -> Impact:
@@ -237,36 +216,24 @@ async def impact(control: Control, actor: Actor, consent_id: str) -> Impact:
 
     Raises NotFound, NotTold with a node's reason (a consent that stands is nobody's to ask about), or DeadlineExceeded.
     """
-    question_id = f"q-{secrets.token_hex(8)}"
-    with control.hub.listen(topic(question_id)) as bell:
-        known, asked = await run_in_threadpool(_ask, control, actor, question_id, consent_id)
-        answers: dict[str, dict[str, Any]] | None = {} if not asked else None
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + control.settings.score_seconds
-        while answers is None and (left := deadline - loop.time()) > 0 and not control.hub.closing:
-            answers = await run_in_threadpool(_take, control, question_id, asked)
-            if answers is None:
-                await bell.wait(left)
-    if answers is None:
-        seconds, names = control.settings.score_seconds, sorted(asked)
+    consent, question = await run_in_threadpool(_question, control, actor, consent_id)
+    answers = await questions.ask(control, question)
+    if silent := question.nodes - answers.keys():
+        seconds, names = control.settings.score_seconds, sorted(silent)
         raise DeadlineExceeded(
             f"not every node answered within {seconds:.0f} s: see that {', '.join(names)} run",
             f"并非所有节点都在 {seconds:.0f} 秒内应答：请确认 {'、'.join(names)} 正在运行",
             code="impact_deadline",
         )
-    for answer in answers.values():
-        if answer.get("code"):
-            message = answer.get("message") or answer["code"]
-            raise NotTold(message, answer.get("message_zh") or message, code=answer["code"])
-    return await run_in_threadpool(_impact, control, known, answers)
+    return await run_in_threadpool(_impact, control, consent, answers)
 
 
-def _impact(control: Control, known: dict[str, Any], answers: dict[str, dict[str, Any]]) -> Impact:
+def _impact(control: Control, consent: Consent, answers: dict[str, dict[str, Any]]) -> Impact:
     told = {node: set(answer["job_ids"]) for node, answer in answers.items()}
     named = set().union(*told.values()) if told else set()
     items = []
-    with control.db.read() as session:
-        for job, release in repository.releases_of_jobs(session, named, (known["bank"], known["lab"])):
+    with control.db.read(SYSTEM) as session:
+        for job, release in repository.releases_of_jobs(session, named, (consent.recipient, consent.provider)):
             # a row enters a model when both sides admitted it
             if job.state != "succeeded" or not all(
                 job.id in told.get(node, ()) for node in (job.bank_node, job.lab_node)
@@ -282,20 +249,4 @@ def _impact(control: Control, known: dict[str, Any], answers: dict[str, dict[str
                     share=repository.worst(session, release.id) if release is not None else None,
                 )
             )
-    return Impact(consent_id=known["consent_id"], state=known["state"], items=items)
-
-
-def answer(control: Control, caller: Caller, question_id: str, body: ImpactAnswerIn) -> None:
-    """A node's answer; a late or repeated one changes nothing."""
-    with control.db.unit(caller) as unit:
-        nodes.heard(unit.session, caller.name, unit.now)
-        row = unit.session.get(ImpactQuestion, (question_id, caller.name), with_for_update=True)
-        if row is not None and row.answer is None:
-            row.answer = body.model_dump()
-            unit.notify(topic(question_id))
-
-
-def sweep(control: Control) -> None:
-    """Forgets questions whose asker has gone."""
-    with control.db.unit(SYSTEM) as unit:
-        repository.forget_questions(unit.session, unit.now - timedelta(seconds=60))
+    return Impact(consent_id=consent.consent_id, state=consent.state, items=items)

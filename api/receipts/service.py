@@ -15,6 +15,7 @@ from api.auth import Caller, Role
 from api.consents import receipts
 from api.consents.repository import Consent
 from api.control import Control
+from api.db import SYSTEM, Actor, tenant
 from api.errors import NotFound
 from api.ledger import service as ledger
 from api.receipts.schemas import ReceiptOut, Receipts
@@ -27,6 +28,11 @@ class Viewer:
 
     enterprise: str | None = None
     institution: str | None = None
+
+    @property
+    def tenant(self) -> Actor:
+        bound = self.enterprise or self.institution
+        return SYSTEM if bound is None else tenant(bound)
 
     def sees(self, consent: Consent) -> bool:
         return (self.enterprise is None or consent.enterprise == self.enterprise) and (
@@ -47,7 +53,7 @@ def _seen(session: Session, consent_id: str, who: Viewer) -> Consent:
 
 def of_consent(control: Control, who: Viewer, consent_id: str) -> Receipts:
     """The receipt of every document of one consent, oldest first. Raises NotFound."""
-    with control.db.read() as session:
+    with control.db.read(who.tenant) as session:
         consent = _seen(session, consent_id, who)
         history = receipts.history(session, consent_id)
         made = [(one, receipts.of_event(control, session, consent.enterprise, one["seq"])) for one in history]

@@ -10,8 +10,9 @@ from api.auth import Action, Caller, permits
 from api.control import ControlDep
 from api.fields import Limit, ReleaseId
 from api.jobs.schemas import ReasonIn
+from api.paging import CursorParam, Page
 from api.releases import service
-from api.releases.schemas import ConfirmationIn, ReleaseIn, ReleaseOut, Releases, ReleaseState, ReviewIn
+from api.releases.schemas import ConfirmationIn, ReleaseIn, ReleaseOut, ReleaseState, ReviewIn
 
 router = APIRouter(prefix="/v1", tags=["releases"])
 
@@ -28,9 +29,11 @@ def request(
 
 @router.get("/releases")
 def list_releases(
-    control: ControlDep, caller: Reader, state: ReleaseState | None = None, limit: Limit = 100
-) -> Releases:
-    return service.list_releases(control, caller, state, limit)
+    control: ControlDep, caller: Reader, state: ReleaseState | None = None, cursor: CursorParam = None,
+    limit: Limit = 100,
+) -> Page[ReleaseOut]:  # fmt: skip
+    """Releases the caller may see, newest first."""
+    return service.list_releases(control, caller, state, cursor, limit)
 
 
 @router.get("/releases/{release_id}")

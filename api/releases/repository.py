@@ -11,6 +11,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 
 from api.db import Audited, Base, Machine, SignedText, Stateful
 from api.jobs.repository import Job
+from api.paging import Order
 from api.releases.states import OPEN, RELEASE
 
 
@@ -106,9 +107,15 @@ def served(session: Session, sha256: str | None, job_id: str | None) -> Release 
     return session.scalar(query.order_by(in_service, Release.released_at.desc()).limit(1))
 
 
-def page(session: Session, state: str | None, limit: int) -> Sequence[Release]:
-    query = sa.select(Release).order_by(Release.requested_at.desc(), Release.id).limit(limit)
-    return session.scalars(query if state is None else query.where(Release.state == state)).all()
+NEWEST = Order("-requested_at", (Release.requested_at, Release.id), descending=True)
+
+
+def search(institution: str | None, state: str | None) -> sa.Select[tuple[Release]]:
+    """Releases of the jobs of an institution, or all of them."""
+    query = sa.select(Release)
+    if institution is not None:
+        query = query.join(Job, Job.id == Release.job_id).where(sa.or_(Job.bank == institution, Job.lab == institution))
+    return query if state is None else query.where(Release.state == state)
 
 
 def reviews(session: Session, release_id: str) -> Sequence[ReleaseReview]:

@@ -84,7 +84,3 @@ class ReleaseOut(BaseModel):
     cause: dict[str, Any] | None
     approved_at: datetime | None
     released_at: datetime | None
-
-
-class Releases(BaseModel):
-    items: list[ReleaseOut]

@@ -20,6 +20,7 @@ from api.jobs import repository as jobs
 from api.jobs.repository import Job
 from api.jobs.service import visible
 from api.nodes import repository as nodes
+from api.paging import Page, page
 from api.releases import repository
 from api.releases.record import record
 from api.releases.repository import Release, ReleaseConfirmation, ReleaseReview
@@ -28,7 +29,6 @@ from api.releases.schemas import (
     ConfirmationOut,
     ReleaseIn,
     ReleaseOut,
-    Releases,
     ReviewIn,
     ReviewOut,
 )
@@ -254,17 +254,15 @@ def _view(session: Session, row: Release, caller: Caller) -> ReleaseOut:
 
 
 def get(control: Control, caller: Caller, release_id: str) -> ReleaseOut:
-    with control.db.read() as session:
+    with control.db.read(caller) as session:
         release, _ = _found(session, caller, repository.release(session, release_id), release_id)
         return _view(session, release, caller)
 
 
-def list_releases(control: Control, caller: Caller, state: str | None, limit: int) -> Releases:
-    with control.db.read() as session:
-        everything = Role.OPERATOR in caller.roles
-        items = []
-        for row in repository.page(session, state, limit):
-            job = jobs.job(session, row.job_id)
-            if everything or (job is not None and visible(caller, job)):
-                items.append(_view(session, row, caller))
-        return Releases(items=items)
+def list_releases(
+    control: Control, caller: Caller, state: str | None, cursor: str | None, limit: int
+) -> Page[ReleaseOut]:
+    everything = Role.OPERATOR in caller.roles or (Role.REVIEWER in caller.roles and caller.institution == "platform")
+    with control.db.read(caller) as session:
+        query = repository.search(None if everything else caller.institution, state)
+        return page(session, query, repository.NEWEST, cursor, limit, lambda row: _view(session, row, caller))

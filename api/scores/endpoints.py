@@ -9,8 +9,9 @@ from fastapi import APIRouter, Depends
 from api.auth import Action, Caller, permits
 from api.control import ControlDep
 from api.fields import PermitId
+from api.permits.schemas import Taken
 from api.scores import service
-from api.scores.schemas import AnswerIn, AnswerOut, ScoreIn, ScoreOut
+from api.scores.schemas import AnswerIn, BatchIn, BatchOut, ScoreIn, ScoreOut
 
 router = APIRouter(prefix="/v1", tags=["scores"])
 
@@ -23,12 +24,20 @@ async def score(
     return await service.score(control, caller, body)
 
 
+@router.post("/scores/batch")
+async def batch(
+    control: ControlDep, caller: Annotated[Caller, Depends(permits(Action.SCORE))], body: BatchIn
+) -> BatchOut:
+    """Score up to 200 enterprises; each has its own answer and usage record."""
+    return await service.batch(control, caller, body)
+
+
 @router.post("/node/scores/{permit_id}")
 def answer(
     control: ControlDep,
     caller: Annotated[Caller, Depends(permits(Action.NODE_REPORT))],
     permit_id: PermitId,
     body: AnswerIn,
-) -> AnswerOut:
+) -> Taken:
     """The bank's node answers a permit."""
     return service.answer(control, caller, permit_id, body)

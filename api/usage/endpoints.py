@@ -10,8 +10,10 @@ from pydantic import AwareDatetime
 from api.auth import Action, Caller, permits
 from api.control import ControlDep
 from api.fields import Limit, Text, UsageId
+from api.nodes import questions
+from api.nodes.schemas import QuestionId
 from api.usage import asking, service
-from api.usage.schemas import NodeUses, QuestionId, QuestionIn, UsagePage, UsesIn
+from api.usage.schemas import NodeUses, QuestionIn, UsagePage, UsesIn
 
 router = APIRouter(prefix="/v1", tags=["usage"])
 
@@ -40,12 +42,10 @@ def record(
     )
 
 
-@router.post("/usage/questions")
-async def ask(
-    control: ControlDep, caller: Annotated[Caller, Depends(permits(Action.USAGE_ASK))], body: QuestionIn
-) -> NodeUses:
+@router.post("/usage/questions", dependencies=[Depends(permits(Action.USAGE_ASK))])
+async def ask(control: ControlDep, body: QuestionIn) -> NodeUses:
     """Hand on an enterprise's signed question: which jobs used its data. The nodes answer now; nothing is kept."""
-    return await asking.ask(control, caller, body.question)
+    return await asking.ask(control, body.question)
 
 
 @router.post("/node/usage/{question_id}", status_code=204)
@@ -56,5 +56,5 @@ def answer(
     body: UsesIn,
 ) -> Response:
     """A node answers an enterprise's question."""
-    asking.answer(control, caller, question_id, body)
+    questions.answer(control, caller, questions.Kind.USAGE, question_id, body)
     return Response(status_code=204)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, StringConstraints, model_validator
+from pydantic import BaseModel, Field, StringConstraints
 
-from api.fields import Body, JobId, JsonObject, Text, Told, Word
+from api.fields import Body, JobId, JsonObject, Text
+from api.nodes.schemas import AnswerIn
 
-QuestionId = Annotated[str, StringConstraints(pattern=r"^q-[0-9a-f]{16}$")]
 Moment = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
 
 
@@ -65,23 +65,20 @@ class UseIn(Body):
     data: JsonObject
 
 
-class UsesIn(Body):
+class UsesIn(AnswerIn):
     """A node's answer: what jobs used, or why it does not say."""
 
-    uses: Annotated[list[UseIn], Field(max_length=10_000)] | None = None
-    code: Word | None = None
-    message: Told | None = None
-    message_zh: Told | None = None
+    TOLD = "uses"
 
-    @model_validator(mode="after")
-    def _one_answer(self) -> UsesIn:
-        if (self.uses is None) == (self.code is None):
-            raise ValueError("exactly one of uses and code is needed")
-        return self
+    uses: Annotated[list[UseIn], Field(max_length=10_000)] | None = None
 
 
 class NodeUse(BaseModel):
-    """One job that used the enterprise's row: when, which nodes say so, and the record in plain words."""
+    """One job that used the enterprise's row: when, which nodes say so, and the record in plain words.
+
+    `proven` is the platform's own record of the job with its proof from the log, as `creditlab verify` takes it: that
+    the job was, whose it was and what for. That this enterprise's row was in it is the nodes' word.
+    """
 
     at: str
     job_id: str
@@ -89,6 +86,7 @@ class NodeUse(BaseModel):
     nodes: list[str]
     record: dict[str, Any]
     sentence: Sentence
+    proven: dict[str, Any]
 
 
 class NodeUses(BaseModel):

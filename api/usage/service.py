@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from api.auth import Caller, Role
 from api.control import Control
+from api.db import tenant
 from api.errors import NotFound
 from api.ledger import service as ledger
 from api.usage import repository
@@ -41,14 +42,14 @@ def _institution(caller: Caller) -> str | None:
 
 
 def search(control: Control, caller: Caller, enterprise: str | None, before: datetime | None, limit: int) -> UsagePage:
-    with control.db.read() as session:
+    with control.db.read(caller) as session:
         rows = repository.page(session, enterprise, _institution(caller), before, limit)
         return UsagePage(items=[_view(row, outcome, code) for row, outcome, code in rows])
 
 
 def of_enterprise(control: Control, enterprise: str, before: datetime | None = None, limit: int = 100) -> UsagePage:
     """For the enterprise itself: every use of its data, newest first. The caller has made sure that it is the one."""
-    with control.db.read() as session:
+    with control.db.read(tenant(enterprise)) as session:
         rows = repository.page(session, enterprise, None, before, limit)
         return UsagePage(items=[_view(row, outcome, code) for row, outcome, code in rows])
 
@@ -62,10 +63,16 @@ def _record(control: Control, session: Session, rows: list[Usage]) -> list[bytes
     ]
 
 
+def of_job(control: Control, session: Session, row: Usage) -> dict[str, Any]:
+    """The record of one job's use, with salt and proof."""
+    found: dict[str, Any] = json.loads(_record(control, session, [row])[0])
+    return found
+
+
 def record(control: Control, caller: Caller, usage_id: str) -> bytes:
     """One record with salt and proof, for `creditlab verify`. Raises NotFound, also for another bank's."""
     institution = _institution(caller)
-    with control.db.read() as session:
+    with control.db.read(caller) as session:
         row = session.get(Usage, usage_id)
         if row is None or (institution is not None and row.institution != institution):
             raise NotFound("usage record", "使用记录", usage_id)
@@ -74,7 +81,7 @@ def record(control: Control, caller: Caller, usage_id: str) -> bytes:
 
 def record_of(control: Control, enterprise: str, usage_id: str) -> bytes:
     """The same for the enterprise whose data were used; another's is not found."""
-    with control.db.read() as session:
+    with control.db.read(tenant(enterprise)) as session:
         row = session.get(Usage, usage_id)
         if row is None or (row.object_kind, row.object_id) != ("enterprise", enterprise):
             raise NotFound("usage record", "使用记录", usage_id)
@@ -85,7 +92,7 @@ def download(control: Control, enterprise: str) -> Iterator[bytes]:
     """Every record of an enterprise with salt and proof, oldest first, one a line: each line is a file for `verify`."""
     after = None
     while True:
-        with control.db.read() as session:
+        with control.db.read(tenant(enterprise)) as session:
             rows = repository.in_order(session, enterprise, after, _BATCH)
             if not rows:
                 return

@@ -143,7 +143,10 @@ def test_a_watched_job_that_fails_gives_its_cause_and_exit_code_1(creditlab: Cal
 
 
 def test_institutions_accounts_and_profiles(creditlab: Callable[..., Run], world: World, tmp_path: Path) -> None:
-    assert "bank-n" in creditlab("operator", "institution", "add", "bank-n", "--name", "N", "--kind", "bank").out
+    add = ("operator", "institution", "add", "bank-n", "--name", "N", "--kind", "bank", "--agreement", "AG-1")
+    assert creditlab(*add).code == 2  # all of the papers or none
+    papers = ("--signed-on", "2026-01-05", "--assessment", "SA-1", "--assessor", "A", "--assessed-on", "2026-01-06")
+    assert "bank-n" in creditlab(*add, *papers).out
     token_file = tmp_path / "risk.token"
     made = creditlab(
         "operator", "account", "add", "anna", "--institution", "bank-n", "--role", "risk", "--token-file", token_file

@@ -156,6 +156,12 @@ def test_a_delivery_is_signed_twice_in_order_and_carries_no_secret(
     assert made["secret"].encode() not in body
     everything = json.dumps([world.operator.call("GET", "/v1/webhooks"), world.operator.audit()])
     assert made["secret"] not in everything
+    with world.db.engine.connect() as connection:  # nor is it anywhere in the database, in any spelling of its bytes
+        tables = connection.exec_driver_sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").scalars()
+        derived = world.control.secret.derive("webhook", made["id"])
+        for table in tables.all():
+            rows = connection.exec_driver_sql(f'SELECT t::text FROM "{table}" t').scalars().all()
+            assert not any(made["secret"] in row or derived.hex() in row for row in rows), table
     world.gateway.import_consents([Enterprise("E9").consent("c-9")])
     receiver.wait(2)
     assert receiver.positions() == [1, 2, 3, 4]

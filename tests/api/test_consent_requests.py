@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from api.client import LabError
+from api.consents import requests
+from api.db import SYSTEM
 from consent import artefact
 from consent.book import ConsentBook, verify_event
 from consent.canonical import digest
@@ -256,9 +258,8 @@ def test_an_unanswered_request_expires_and_can_be_made_anew(world: World) -> Non
         time.sleep(0.1)
     assert take(world, answer(one, asked))["errors"][0]["code"] == "illegal_transition"
     assert ask(world, one)["state"] == "requested"
-    from api.consents import requests
 
-    with world.db.read() as session:
+    with world.db.read(SYSTEM) as session:
         assert [n.kind for n in requests.notices(session, one.name, 0, 10)] == [
             "request", "request_expired", "request",
         ]  # fmt: skip
@@ -274,3 +275,42 @@ def test_a_bank_sees_its_own_requests_only(world: World) -> None:
     later = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     seen = world.operator.call("GET", "/v1/consent-requests", params={"state": "requested", "before": later})
     assert [i["consent_id"] for i in seen["items"]] == [asked["consent_id"]]
+
+
+# ---- taken back
+
+
+def cancel(client: Any, consent_id: str) -> dict[str, Any]:
+    return client.cancel_consent_request(consent_id, "asked by mistake")
+
+
+def test_a_bank_takes_back_what_is_not_answered_and_the_enterprise_is_told(world: World) -> None:
+    """R14: what was taken back can be answered no more, and is no refusal: it may be asked anew."""
+    one = enrolled(world)
+    asked = ask(world, one)
+    over = cancel(world.risk, asked["consent_id"])
+    assert (over["state"], over["ended_at"] is not None) == ("cancelled", True)
+    with world.db.read(SYSTEM) as session:
+        assert [row.kind for row in requests.notices(session, one.name, 0, 10)] == ["request", "request_cancelled"]
+    last = world.risk.call("GET", "/v1/consent-events")["events"][-1]["body"]["event"]
+    assert (last["consent_id"], last["state"]) == (asked["consent_id"], "cancelled")
+    audit = world.operator.call("GET", "/v1/audit", params={"object_id": asked["consent_id"]})["items"]
+    assert ("request.cancel", "asked by mistake") in {(row["action"], row["reason"]) for row in audit}
+    for kind in ("consent", "refusal"):
+        result = take(world, answer(one, asked, kind))
+        assert (result["accepted"], result["refused"], result["errors"][0]["code"]) == (0, 0, "illegal_transition")
+    assert world.risk.consents(one.name) == []
+    assert ask(world, one)["state"] == "requested"
+
+
+def test_only_a_pending_request_of_its_own_is_taken_back(world: World) -> None:
+    one, two = enrolled(world), enrolled(world)
+    asked, open_one = ask(world, one), ask(world, two)
+    take(world, answer(one, asked))
+    assert refused(cancel, world.risk, asked["consent_id"]).code == "illegal_transition"
+    world.operator.add_institution("bank-c", "Bank C", "bank")
+    other = world.person("risk-c", "bank-c", "risk")
+    assert refused(cancel, other, open_one["consent_id"]).status == 404
+    assert refused(cancel, world.operator, open_one["consent_id"]).code == "role_missing"
+    cancel(world.risk, open_one["consent_id"])
+    assert refused(cancel, world.risk, open_one["consent_id"]).code == "illegal_transition"

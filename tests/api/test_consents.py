@@ -228,5 +228,5 @@ def test_the_gateway_alone_imports(world: World) -> None:
 @pytest.mark.parametrize("statement", ["UPDATE {} SET seq = seq", "DELETE FROM {}", "TRUNCATE {} CASCADE"])
 def test_the_database_refuses_to_change_what_is_append_only(world: World, table: str, statement: str) -> None:
     world.cohort(3)
-    with world.db.engine.connect() as connection, pytest.raises(sa.exc.DBAPIError, match=r"append-only|identity"):
+    with world.db.owner.connect() as connection, pytest.raises(sa.exc.DBAPIError, match=r"append-only|identity"):
         connection.execute(sa.text(statement.format(table)))

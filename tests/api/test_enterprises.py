@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from api.client import LabError
-from api.enterprises import codes
+from api.enterprises import attempts
 from api.enterprises.cli import app
 from features.uscc import simulate
 from tests.api.world import World, any_ca
@@ -173,13 +173,13 @@ def test_wrong_codes_are_slowed_down_and_say_nothing(shared: World, browser: Cal
     """Neither whether the enterprise is known nor which part was wrong; the right code waits too."""
     new, one = enrol(shared), browser()
     uscc = new["enterprise"]["uscc"]
-    answers = [one.type_code(uscc, "AAAA-BBBB-CCCC") for _ in range(codes.PER_ENTERPRISE)]
+    answers = [one.type_code(uscc, "AAAA-BBBB-CCCC") for _ in range(attempts.CODES_PER_ENTERPRISE)]
     unknown = one.type_code(next(CODES), "AAAA-BBBB-CCCC")
     assert {each.status_code for each in (*answers, unknown)} == {403}
     shown = re.sub(r"[0-9A-Z]{18}", "", answers[0].text)
     assert shown == re.sub(r"[0-9A-Z]{18}", "", unknown.text)
     assert one.type_code(uscc, new["code"]).status_code == 429
-    shared.clock.advance(codes.WINDOW.total_seconds() + 1)
+    shared.clock.advance(attempts.WINDOW.total_seconds() + 1)
     assert one.type_code(uscc, new["code"]).status_code == 303
 
 
@@ -338,7 +338,7 @@ def test_nobody_removes_people_or_keys_of_another_enterprise(shared: World, brow
 
 
 def _sessions(world: World, person: str) -> list[str]:
-    with world.db.engine.connect() as connection:
+    with world.db.owner.connect() as connection:
         query = sa.text("SELECT id FROM enterprise_sessions WHERE person = :p AND ended_at IS NULL ORDER BY created_at")
         return list(connection.execute(query, {"p": person}).scalars())
 
@@ -416,7 +416,7 @@ def test_secrets_are_kept_hashed_and_contacts_are_not_logged(
     new = enrol(shared, contact="contact-never-logged")
     one = browser().enrol(new)
     one.login(flags=PRESENT)
-    with shared.db.engine.connect() as connection:
+    with shared.db.owner.connect() as connection:
         tables = (
             connection.execute(sa.text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")).scalars().all()
         )
@@ -438,3 +438,34 @@ def test_the_audit_names_the_person(shared: World, browser: Callable[[], Browser
     rows = shared.operator.audit("passkey", one.key.id)
     assert [(row["action"], row["actor_name"]) for row in rows] == [("passkey.register", "Wang Min")]
     assert rows[0]["institution"] == new["enterprise"]["uscc"]
+
+
+# ---- how often one may try to sign in
+
+
+def test_signing_in_is_slowed_down_for_one_address(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R20: who asks for challenges without end waits."""
+    monkeypatch.setattr(attempts, "LOGINS_PER_ADDRESS", 3)
+    world = make_world()
+    one = Browser(world)
+    told = [one.request("POST", "/portal/login/start", json={}) for _ in range(4)]
+    assert [each.status_code for each in told] == [200, 200, 200, 429]
+    assert told[-1].json()["code"] == "too_many_attempts"
+    world.clock.advance(attempts.WINDOW.total_seconds() + 1)
+    assert one.request("POST", "/portal/login/start", json={}).status_code == 200
+
+
+def test_signing_in_is_slowed_down_for_one_passkey_and_for_no_other(
+    make_world: Callable[..., World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """R20: wrong answers in the name of one passkey."""
+    monkeypatch.setattr(attempts, "LOGINS_PER_PASSKEY", 3)
+    world = make_world()
+    one, two = Browser(world).enrol(enrol(world)), Browser(world).enrol(enrol(world))
+    assert [one.login(origin="https://elsewhere").status_code for _ in range(3)] == [422] * 3
+    assert one.login().status_code == 429
+    assert two.login().status_code == 200
+    world.clock.advance(attempts.WINDOW.total_seconds() + 1)
+    assert one.login().status_code == 200

@@ -13,7 +13,7 @@ from tests.consent.conftest import Maker
 
 
 def test_events_on_record_get_their_links_when_the_schema_is_brought_up(db: Database) -> None:
-    migrations.downgrade(db.engine, "0002")
+    migrations.downgrade(db.owner, "0002")
     maker = Maker()
     for number in range(5):
         maker.consent(f"e{number}")
@@ -21,14 +21,14 @@ def test_events_on_record_get_their_links_when_the_schema_is_brought_up(db: Data
         "INSERT INTO feed (seq, kind, consent_id, document, recorded_at)"
         " VALUES (:seq, 'consent', 'c', :document, now())"
     )
-    with db.engine.begin() as connection:
+    with db.owner.begin() as connection:
         connection.execute(sa.text("ALTER TABLE feed DISABLE TRIGGER USER"))  # the ledger's entries are no matter here
         for event in maker.events:
             connection.execute(insert, {"seq": event["seq"], "document": json.dumps(event["document"])})
         connection.execute(sa.text("UPDATE feed_head SET seq = 5"))
         connection.execute(sa.text("ALTER TABLE feed ENABLE TRIGGER USER"))
-    migrations.upgrade(db.engine, "0003")
-    with db.engine.connect() as connection:
+    migrations.upgrade(db.owner, "0003")
+    with db.owner.connect() as connection:
         rows = connection.execute(sa.text("SELECT chain FROM feed ORDER BY seq")).scalars().all()
         head = connection.execute(sa.text("SELECT chain FROM feed_head")).scalar_one()
     assert [bytes(row) for row in rows] == [extend(START, maker.events[: n + 1]) for n in range(5)]

@@ -18,7 +18,7 @@ def test_a_lost_listening_connection_is_made_again_and_nobody_waits_in_vain(worl
     poll = threading.Thread(target=lambda: answers.append(world.lab.work(wait=20)))
     poll.start()
     time.sleep(0.3)
-    with world.db.engine.connect() as connection:
+    with world.db.owner.connect() as connection:
         cut = connection.scalars(
             sa.text(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"

@@ -99,7 +99,8 @@ def test_a_bad_proposal_is_refused_by_name(shared: World, changes: dict, code: s
 def test_a_bank_proposes_only_its_own_jobs(shared: World) -> None:
     shared.operator.add_institution("bank-z", "Bank Z", "bank")
     other = shared.person("risk-z", "bank-z", "risk")
-    assert refused(other.propose_job, shared.proposal()).code == "other_institution"
+    # another bank's node is not to be seen, so there is nothing to propose with
+    assert refused(other.propose_job, shared.proposal()).code == "dataset_not_offered"
     job_id = shared.proposed()
     assert refused(other.job, job_id).status == 404
     assert refused(other.cancel_job, job_id, "mine?").status == 404

@@ -11,9 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from api import platform_keys
-from api.home import Home, HomeError
+from api.home import Home, HomeError, only_one
 from api.keyring_cli import app
-from api.server import only_one
 from consent.keyring import KeyNotValid, Keyring
 from consent.keys import SigningKey, VerifyingKey
 from consent.ledger import Ledger, LedgerDamaged, MemoryStore, fsck, vouched

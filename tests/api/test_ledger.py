@@ -30,13 +30,13 @@ TABLES = ["ledger_log", "ledger_entry", "ledger_node", "ledger_head", "ledger_su
 
 
 def entries(world: World) -> list[Any]:
-    with world.db.read() as session:
+    with world.db.read(SYSTEM) as session:
         log_id, name = session.execute(sa.select(Log.log_id, Log.hash)).one()
         return [decode(raw) for raw in PostgresStore(session, log_id, name).entries()]
 
 
 def subjects(world: World) -> list[Subject]:
-    with world.db.read() as session:
+    with world.db.read(SYSTEM) as session:
         return list(session.scalars(sa.select(Subject).order_by(Subject.position)))
 
 
@@ -49,7 +49,7 @@ def headed(world: World) -> Document:
 def check(world: World, connection: sa.Connection | None = None) -> Any:
     """What fsck says of the database, by itself or as a connection sees it."""
     if connection is None:
-        with world.db.engine.connect() as own:
+        with world.db.owner.connect() as own:
             return check(world, own)
     log_id, name = connection.execute(sa.select(Log.log_id, Log.hash)).one()
     checked = fsck(PostgresStore(connection, log_id, name), world.keyring)
@@ -113,7 +113,7 @@ def test_the_database_refuses_at_commit_an_act_without_its_entry(world: World, t
     if table == "releases":
         job_id = world.succeeded()
         world.released(job_id)
-    with world.db.engine.connect() as connection:
+    with world.db.owner.connect() as connection:
         # the audit's own guard stands aside: this is about the ledger's
         connection.execute(sa.text(f"ALTER TABLE {table} DISABLE TRIGGER audited" if table != "feed" else "SELECT 1"))
         connection.execute(sa.text(statement))
@@ -170,7 +170,7 @@ def test_a_position_is_known_once_the_transaction_is_over(world: World) -> None:
 @pytest.mark.parametrize("statement", ["UPDATE {} SET log_id = log_id", "DELETE FROM {}", "TRUNCATE {} CASCADE"])
 @pytest.mark.parametrize("replica", [False, True])
 def test_the_database_refuses_to_change_the_ledger(shared: World, table: str, statement: str, replica: bool) -> None:
-    with shared.db.engine.connect() as connection:
+    with shared.db.owner.connect() as connection:
         if replica:  # what a superuser may call itself to step over ordinary triggers
             connection.execute(sa.text("SET session_replication_role = replica"))
         with pytest.raises(sa.exc.DBAPIError, match="append-only"):
@@ -183,7 +183,7 @@ GUARDED = [*TABLES, "ledger_cosigned", "feed", "usage", "consents"]
 @contextmanager
 def forced(world: World, *statements: str) -> Iterator[sa.Connection]:
     """What only the owner of the tables can do; undone afterwards."""
-    with world.db.engine.connect() as connection:
+    with world.db.owner.connect() as connection:
         for table in GUARDED:
             connection.execute(sa.text(f"ALTER TABLE {table} DISABLE TRIGGER ALL"))
         for statement in statements:
@@ -256,7 +256,7 @@ def test_no_head_is_signed_over_a_log_that_was_changed(world: World, caplog: pyt
     headed(world)
     by_force(world, "UPDATE ledger_node SET hash = decode(repeat('ab', 32), 'hex') WHERE level = 0 AND position = 8")
     world.gateway.import_consents([Enterprise("late").consent("c-late")])
-    with world.db.read() as session:
+    with world.db.read(SYSTEM) as session:
         before = session.scalar(sa.select(sa.func.count()).select_from(HeadRow))
     keeper = service.HeadKeeper(world.control)
     keeper.tick()
@@ -264,7 +264,7 @@ def test_no_head_is_signed_over_a_log_that_was_changed(world: World, caplog: pyt
     said = [record for record in caplog.records if "no head of the ledger" in record.message]
     assert len(said) in (1, 2)  # ours, and the control plane's own once
     assert "fork" in said[0].message or "log_forked" in said[0].message
-    with world.db.read() as session:
+    with world.db.read(SYSTEM) as session:
         assert session.scalar(sa.select(sa.func.count()).select_from(HeadRow)) == before
 
 

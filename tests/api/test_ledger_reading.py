@@ -193,7 +193,7 @@ def test_only_a_witness_cosigns_and_the_platform_cannot_be_one(outside: Outside)
 
 @pytest.fixture
 def store(db: Database) -> Iterator[Callable[[str], PostgresStore]]:
-    with db.engine.connect() as connection:
+    with db.owner.connect() as connection:
 
         def make(name: str) -> PostgresStore:
             connection.execute(
@@ -274,7 +274,7 @@ def test_the_command_checks_the_database_and_exports_it(world: World, tmp_path: 
 
 def test_one_log_for_each_database(world: World) -> None:
     service.open_log(world.control)  # another process starting at the same time
-    with world.db.engine.connect() as connection, pytest.raises(sa.exc.DBAPIError, match="ledger_log_one"):
+    with world.db.owner.connect() as connection, pytest.raises(sa.exc.DBAPIError, match="ledger_log_one"):
         connection.execute(sa.text("INSERT INTO ledger_log VALUES ('other', 'sha256', now())"))
 
 

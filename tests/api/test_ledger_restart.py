@@ -19,6 +19,7 @@ from api.ledger_cli import app as ledger_app
 from api.settings import Settings
 from tests.api.world import Enterprise
 from tests.support.control_plane import ControlPlane
+from tests.support.papers import PAPERS
 
 
 @pytest.fixture
@@ -49,8 +50,8 @@ def imported(gateway: LabClient, name: str) -> None:
 
 def test_an_entry_whose_head_was_never_signed_is_headed_at_the_next_start(plane: ControlPlane) -> None:
     with plane.operator as operator:
-        operator.add_institution("bank-a", "Bank A", "bank")
-        operator.add_institution("lab", "Lab", "lab")
+        operator.add_institution("bank-a", "Bank A", "bank", PAPERS)
+        operator.add_institution("lab", "Lab", "lab", PAPERS)
         token = operator.add_account("gateway", "platform", ["gateway"])["token"]
     for attempt in range(5):  # a head may come within the blink between the answer and the kill
         with plane.client(token) as gateway:

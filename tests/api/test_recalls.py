@@ -260,11 +260,11 @@ def test_a_withdrawal_lists_the_models_that_rest_on_it_and_nothing_of_it_stays(w
     ]
     question = check_impact_question(asked[0], world.key.public, stamp(world.clock()))
     assert (question["consent_id"], question["enterprise"]) == ("c-E0", "E0")
-    with world.db.engine.connect() as connection:
+    with world.db.owner.connect() as connection:
         tables = [row[0] for row in connection.exec_driver_sql(
             "SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'job_events'"
         )]  # fmt: skip
-        assert connection.exec_driver_sql("SELECT count(*) FROM impact_questions").scalar() == 0
+        assert connection.exec_driver_sql("SELECT count(*) FROM node_questions").scalar() == 0
         for table in tables:
             rows = connection.exec_driver_sql(f'SELECT t::text FROM "{table}" t').scalars().all()
             assert not any("c-E0" in row and first in row for row in rows), table
@@ -275,7 +275,7 @@ def test_what_a_node_holds_back_is_said_with_its_reason(world: World) -> None:
     refusal = {"code": "consent_not_withdrawn", "message": "it stands", "message_zh": "授权有效"}
     answering(world, {"bank-node": refusal, "lab-node": refusal})
     held = refused(world.operator.call, "GET", "/v1/consents/c-E0/impact")
-    assert (held.status, held.code, held.message_zh) == (409, "consent_not_withdrawn", "授权有效")
+    assert (held.status, held.code, held.message_zh) == (403, "consent_not_withdrawn", "授权有效")
 
 
 def test_nodes_that_do_not_answer_are_named_in_time(make_world: Any) -> None:

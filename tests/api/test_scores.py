@@ -197,7 +197,7 @@ def test_a_nodes_own_refusal_reaches_the_caller(ready: tuple[World, str, Enterpr
 def test_scores_are_not_kept(ready: tuple[World, str, Enterprise]) -> None:
     world, job_id, _ = ready
     score(world, job_id)
-    with world.db.engine.connect() as connection:
+    with world.db.owner.connect() as connection:
         tables = connection.scalars(
             sa.text("SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'")
         ).all()

@@ -23,6 +23,7 @@ from api.home import Home
 from consent.keys import SigningKey
 from tests.api.world import Enterprise, FakeNode
 from tests.support.control_plane import ControlPlane
+from tests.support.papers import PAPERS
 
 
 def postgres_of(home: Path) -> list[int]:
@@ -58,7 +59,7 @@ def test_first_run_makes_keys_and_token_and_the_second_keeps_them(plane: Control
     assert plane.platform_key.read_text().strip() == SigningKey.from_pem(key).public.b64
     with plane.operator as operator:
         assert operator.whoami()["roles"] == ["operator"]
-        operator.add_institution("bank-a", "Bank A", "bank")
+        operator.add_institution("bank-a", "Bank A", "bank", PAPERS)
     assert plane.stop() == 0
     assert postgres_of(plane.home) == []
 
@@ -74,8 +75,8 @@ def test_first_run_makes_keys_and_token_and_the_second_keeps_them(plane: Control
 def test_kill_9_loses_nothing_leaves_no_postgres_and_restarts(plane: ControlPlane) -> None:
     plane.start()
     with plane.operator as operator:
-        operator.add_institution("bank-a", "Bank A", "bank")
-        operator.add_institution("lab", "Lab", "lab")
+        operator.add_institution("bank-a", "Bank A", "bank", PAPERS)
+        operator.add_institution("lab", "Lab", "lab", PAPERS)
     gateway = plane.account("gateway", "platform", "gateway")
     risk, owner = plane.account("risk", "bank-a", "risk"), plane.account("owner", "lab", "data_owner")
     tokens = {n: plane.account_token(n, i, "node") for n, i in (("bank-node", "bank-a"), ("lab-node", "lab"))}
@@ -91,6 +92,14 @@ def test_kill_9_loses_nothing_leaves_no_postgres_and_restarts(plane: ControlPlan
     bank.register()
     lab.register()
     gateway.import_consents([Enterprise(f"E{i}").consent(f"c-{i}") for i in range(150)])
+    agreement = {"title": "t", "sha256": "ab" * 32, "signed_on": "2026-01-05"}
+    risk.propose_project(
+        {"id": "p", "title": "p", "lab": "lab", "label": "bad", "agreement": agreement,
+         "valid_until": "2099-01-01T00:00:00Z"}
+    )  # fmt: skip
+    owner.decide_project("p", "fits")
+    with plane.operator as operator:
+        operator.decide_project("p", "in order")
     job_id = risk.propose_job(
         {"project": "p", "dataset": "sba", "bank": "bank-a", "lab": "lab", "mode": "zone",
          "recipe": {"name": "boosting"}}
@@ -125,7 +134,7 @@ def test_kill_9_loses_nothing_leaves_no_postgres_and_restarts(plane: ControlPlan
 def test_sigterm_releases_long_polls_at_once(plane: ControlPlane) -> None:
     plane.start()
     with plane.operator as operator:
-        operator.add_institution("lab", "Lab", "lab")
+        operator.add_institution("lab", "Lab", "lab", PAPERS)
     node = FakeNode(plane.url, plane.account_token("lab-node", "lab", "node"), "lab-node", "lab", "lab")
     node.register()
     answers: list[list] = []
@@ -239,7 +248,7 @@ def test_any_postgresql_server_can_be_used(plane: ControlPlane, new_database: ob
     plane.environment = {"DATABASE_URL": new_database().replace("postgresql+psycopg", "postgresql")}  # type: ignore[operator]
     plane.start()
     with plane.operator as operator:
-        operator.add_institution("bank-a", "Bank A", "bank")
+        operator.add_institution("bank-a", "Bank A", "bank", PAPERS)
     assert not (plane.home / "postgres").exists()
     assert plane.stop() == 0
 
@@ -253,7 +262,8 @@ def test_a_lost_operator_token_is_made_anew(plane: ControlPlane) -> None:
     assert (plane.home / "operator.token").read_text() != old
     with plane.operator as operator:
         assert operator.whoami()["name"] == "operator"
-        assert any(row["action"] == "account.token" for row in operator.audit("account"))
+        replaced = "replaced by the token in the platform's home"
+        assert any((row["action"], row["reason"]) == ("token.end", replaced) for row in operator.audit("api_token"))
     with plane.client(old.strip()) as client, pytest.raises(LabError) as refused:
         client.whoami()
     assert refused.value.status == 401

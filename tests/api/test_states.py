@@ -10,21 +10,29 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from api.applications.states import APPLICATION, CLOCK_OF, REFERRAL, TAKEN_UP
 from api.consent_events.states import WEBHOOK
 from api.consents.requests import REQUEST
 from api.consents.states import CONSENT
+from api.credit.states import CREDIT, LENT, MEDIATION, WARNING
 from api.db import SYSTEM, AuditRow, Database, IllegalTransition, Machine, StateWrittenOutsideTransition
 from api.disputes.states import DISPUTE
+from api.guarantees.states import GUARANTEE
 from api.institutions.repository import Account, Institution
 from api.institutions.states import STANDING
 from api.jobs import causes
 from api.jobs.repository import Job
 from api.jobs.states import JOB, PARTY
+from api.permits.states import PERMIT
+from api.products.states import PRODUCT
+from api.publications.states import PUBLICATION, QUESTION
 from api.recalls.states import NOTICE
 from api.releases.states import OPEN, RELEASE, UNBLINDED
-from api.scores.states import PERMIT
 
-MACHINES = [CONSENT, JOB, PARTY, RELEASE, PERMIT, REQUEST, STANDING, NOTICE, WEBHOOK, DISPUTE]
+MACHINES = [
+    CONSENT, JOB, PARTY, RELEASE, PERMIT, REQUEST, STANDING, NOTICE, WEBHOOK, DISPUTE,
+    PRODUCT, APPLICATION, REFERRAL, CREDIT, MEDIATION, GUARANTEE, PUBLICATION, QUESTION,
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda m: m.kind)
@@ -52,12 +60,18 @@ def test_the_release_sets_name_states_of_the_machine() -> None:
     assert not OPEN & (RELEASE.final - {"released"})
 
 
+def test_the_sets_of_the_financing_flow_name_states_of_their_machines() -> None:
+    assert REFERRAL.states >= TAKEN_UP
+    assert set(CLOCK_OF) <= REFERRAL.states - REFERRAL.final
+    assert CREDIT.states - CREDIT.final >= LENT > WARNING
+
+
 @pytest.fixture
 def job(db: Database) -> Job:
     with db.unit(SYSTEM) as unit:
         for name, kind in (("bank", "bank"), ("lab", "lab")):
             unit.create(Institution(id=name, name=name, kind=kind, created_at=unit.now), "test", "test")
-        account = Account(id="a-1", name="a", institution="bank", roles=[], token_sha256="x", created_at=unit.now)
+        account = Account(id="a-1", name="a", institution="bank", roles=[], level="service", created_at=unit.now)
         unit.create(account, "test", "test")
         job = Job(
             id="j-1", project="p", dataset="d", bank="bank", bank_node="b", lab="lab", lab_node="l", mode="zone",
@@ -85,7 +99,7 @@ def test_any_history_of_requests_stays_legal_and_leaves_its_audit(db: Database, 
                 with pytest.raises(IllegalTransition) as caught:
                     unit.transition(row, to, "test", "because")
                 assert caught.value.status == 409
-    with db.read() as session:
+    with db.read(SYSTEM) as session:
         assert session.get_one(Job, name).state == state
         rows = session.scalars(sa.select(AuditRow).where(AuditRow.object_id == name).order_by(AuditRow.seq))
         assert [row.to_state for row in rows] == path

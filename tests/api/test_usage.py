@@ -68,7 +68,7 @@ def test_without_its_record_there_is_no_use(world: World, broken: str) -> None:
     job_id = world.succeeded()
     world.released(job_id)
     world.gateway.import_consents([Enterprise("E-score").consent("c-score", purpose="underwriting_score")])
-    with world.db.engine.begin() as connection:
+    with world.db.owner.begin() as connection:
         connection.execute(
             sa.text(
                 "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS "
@@ -79,8 +79,8 @@ def test_without_its_record_there_is_no_use(world: World, broken: str) -> None:
     denied = refused(world.risk.score, "E-score", "loan", job_id=job_id)
     assert denied.status in (500, 503)
     assert world.bank.work() == []
-    with world.db.read() as session:
-        for table in ("score_permits", "score_answers"):
+    with world.db.read(SYSTEM) as session:
+        for table in ("permits", "permit_transit"):
             assert session.scalar(sa.text(f"SELECT count(*) FROM {table}")) == 0
         assert session.scalars(sa.select(Usage).where(Usage.object_kind == "enterprise")).all() == []
 
@@ -242,8 +242,10 @@ def test_the_enterprise_is_told_by_the_nodes_in_plain_words_and_nothing_is_kept(
     assert (item["record"]["user"], item["record"]["reason"]) == ("risk", "proposed by the bank")
     assert item["record"]["object"] == {"kind": "enterprise", "id": "E0"}
     assert "bank-a" in item["sentence"]["zh"] and "Joint" in item["sentence"]["en"].title()
-    with world.db.read() as session:
-        assert session.scalar(sa.text("SELECT count(*) FROM usage_questions")) == 0
+    records.check(item["proven"], world.keyring, log_id="creditlab")
+    assert item["proven"]["document"]["object"] == {"kind": "job", "id": asking.job_id}
+    with world.db.read(SYSTEM) as session:
+        assert session.scalar(sa.text("SELECT count(*) FROM node_questions")) == 0
     assert world.bank.work() == world.lab.work() == []
 
 
@@ -286,4 +288,4 @@ def test_nobody_is_asked_for_what_the_enterprise_did_not_sign(asking: Asking) ->
 
 def test_a_session_asks_for_its_own_enterprise_only(asking: Asking) -> None:
     with pytest.raises(Exception, match="there is no enterprise"):
-        asyncio.run(ask(asking.world.control, SYSTEM, asking.question(), "E1"))
+        asyncio.run(ask(asking.world.control, asking.question(), "E1"))

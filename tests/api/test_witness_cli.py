@@ -78,7 +78,7 @@ def rewritten(world: World, count: int) -> None:
     log.append([made(n, second=0) for n in range(count)])
     head = canonical(log.sign_head(world.key, stamp(world.clock())))
     by_force(world, "DELETE FROM ledger_head", "DELETE FROM ledger_node", "DELETE FROM ledger_entry")
-    with world.db.engine.begin() as connection:
+    with world.db.owner.begin() as connection:
         store = service.PostgresStore(connection, "creditlab", "sha256")
         Ledger(store).append([made(n, second=0) for n in range(count)])
         connection.execute(

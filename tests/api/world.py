@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pyotp
 import uvicorn
 
 from api.app import create_app
@@ -28,14 +29,19 @@ from api.db import Database
 from api.hub import Hub
 from api.institutions.service import install_operator
 from api.platform_keys import founded
+from api.platform_secret import PlatformSecret
 from api.settings import Settings
+from api.workdays import local_day
 from consent import artefact, templates
 from consent.canonical import digest
 from consent.keys import SigningKey
 from consent.signed import sign
 from consent.times import stamp
 from enclave import pki
+from tests.api import recording
+from tests.api.recording import Recorder
 from tests.support.control_plane import free_port
+from tests.support.papers import PAPERS
 
 SHA = "ab" * 32
 COLUMNS = [{"name": "age", "kind": "numeric"}, {"name": "state", "kind": "categorical"}]
@@ -61,6 +67,13 @@ class Clock:
 
     def advance(self, seconds: float) -> None:
         self.ahead += timedelta(seconds=seconds)
+
+
+class Client(LabClient):
+    """As a test writes it: an institution comes with its papers unless it says otherwise."""
+
+    def add_institution(self, id: str, name: str, kind: str, papers: Any = PAPERS) -> dict[str, Any]:
+        return super().add_institution(id, name, kind, papers)
 
 
 @dataclass
@@ -115,6 +128,23 @@ class Enterprise:
     def withdrawal(self, consent_id: str, key: SigningKey | None = None) -> bytes:
         body = artefact.withdrawal(consent_id=consent_id, enterprise=self.name, at=stamp(datetime.now(UTC)))
         return json.dumps(sign(body, key or self.key, "enterprise")).encode()
+
+
+PASSWORD = "Ferry-Lantern-71"
+
+
+def admin_of(login: str, name: str, contact: str, op: str = "open") -> dict[str, str]:
+    return {"login": login, "name": name, "post": "信贷管理部 主管", "contact": contact, "op": op}
+
+
+@dataclass
+class Signed:
+    """A person who is signed in with a second factor."""
+
+    token: str
+    session_id: str
+    totp: pyotp.TOTP
+    client: LabClient
 
 
 class FakeNode:
@@ -196,15 +226,26 @@ class World:
         self.clock = Clock()
         self.key = SigningKey.generate()
         self.db = Database(url, self.clock)
-        given = {"home": Path("/nonexistent"), "sweep_seconds": 0.1, "redelivery_seconds": 0.3, **settings}
+        given = {
+            "home": Path("/nonexistent"),
+            "sweep_seconds": 0.1,
+            "redelivery_seconds": 0.3,
+            "rate_failures_per_minute": 1_000_000,  # a test knocks at every door from one address
+            **settings,
+        }
         self.settings = Settings.read({}, **given)
         self.keyring = founded(self.key, self.settings.platform, self.clock(), self.settings.key_days)
-        self.control = Control(self.settings, self.db, self.key, Hub(self.db.conninfo), self.keyring)
+        hub = Hub(self.db.conninfo)
+        self.control = Control(self.settings, self.db, self.key, hub, self.keyring, PlatformSecret.new())
         self.app = create_app(self.control)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         config = uvicorn.Config(
-            self.app, host="127.0.0.1", port=self.port, log_level="warning", timeout_graceful_shutdown=2
+            Recorder(self.app) if recording.ON else self.app,
+            host="127.0.0.1",
+            port=self.port,
+            log_level="warning",
+            timeout_graceful_shutdown=2,
         )
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run, daemon=True)
@@ -233,13 +274,56 @@ class World:
     # ---- people and nodes
 
     def client(self, name: str) -> LabClient:
-        client = LabClient(self.url, any_ca(), self.tokens[name])
+        client = Client(self.url, any_ca(), self.tokens[name])
         self.clients.append(client)
         return client
 
     def person(self, name: str, institution: str, *roles: str) -> LabClient:
         self.tokens[name] = self.operator.add_account(name, institution, roles)["token"]
         return self.client(name)
+
+    def apply(self, institution: str, *admins: dict[str, str], kind: str = "open", **more: Any) -> dict[str, Any]:
+        """A written application naming two admins, approved and carried out. Returns what was carried out."""
+        today = local_day(self.clock()).isoformat()
+        body = {
+            "kind": kind,
+            "institution": institution,
+            "institution_name": "某某机构",
+            "bank_code": "102100099996",
+            "dated": today,
+            "effective_on": today,
+            "admin_a": admins[0],
+            "admin_b": admins[1],
+            "network_contact": {"name": "王网管", "contact": "010-88886666"},
+            "pledge": True,
+            **more,
+        }
+        made = self.operator.call("POST", "/v1/admissions", json=body)
+        self.operator.call("POST", f"/v1/admissions/{made['id']}/approve", json={"opinion": "材料齐全，同意"})
+        return self.operator.call("POST", f"/v1/admissions/{made['id']}/carry-out")
+
+    def admin(self, login: str, institution: str) -> Signed:
+        """The first of two admins of an institution, opened by application and signed in with TOTP."""
+        a = admin_of(login, "李甲", "13800000001")
+        b = admin_of(f"{login}.b", "赵乙", "13800000002")
+        opened = self.apply(institution, a, b)["people"]
+        return self.sign_in(login, opened[0]["code"])
+
+    def sign_in(self, login: str, code: str, password: str = PASSWORD) -> Signed:
+        """First password by one-time code, then TOTP set up: a session that may do what its person may."""
+        with httpx.Client(base_url=self.url, timeout=30) as http:
+            first = {"login": login, "code": code, "password": password}
+            http.post("/v1/staff/password", json=first).raise_for_status()
+            session = http.post("/v1/staff/login", json={"login": login, "password": password})
+            session.raise_for_status()
+            token = session.json()["token"]
+            headers = {"Authorization": f"Bearer {token}"}
+            made = http.post("/v1/staff/totp", headers=headers).json()
+            totp = pyotp.parse_uri(made["uri"])
+            typed = {"number": made["number"], "code": totp.at(self.clock())}
+            http.post("/v1/staff/totp/finish", headers=headers, json=typed).raise_for_status()
+        self.tokens[login] = token
+        return Signed(token, session.json()["session_id"], totp, self.client(login))
 
     def node(self, name: str, role: str, institution: str) -> FakeNode:
         self.tokens[name] = self.operator.add_account(name, institution, ["node"])["token"]
@@ -259,7 +343,25 @@ class World:
         self.lab = self.node("lab-node", "lab", "lab")
         self.bank.register()
         self.lab.register()
+        self.project("sme")
         return self
+
+    def project(self, project_id: str, **changes: Any) -> dict[str, Any]:
+        """An active project of the bank and the lab."""
+        self.risk.propose_project(self.project_body(project_id, **changes))
+        self.owner.decide_project(project_id, "our data fit")
+        return self.operator.decide_project(project_id, "in order")
+
+    def project_body(self, project_id: str, **changes: Any) -> dict[str, Any]:
+        return {
+            "id": project_id,
+            "title": "Small firms",
+            "lab": "lab",
+            "label": "90 days past due within 12 months",
+            "agreement": {"title": "Joint modelling agreement", "sha256": SHA, "signed_on": "2026-01-05"},
+            "valid_until": (self.clock() + timedelta(days=365)).isoformat(),
+            **changes,
+        }
 
     # ---- shortcuts through the flow
 

@@ -72,8 +72,11 @@ def routes() -> set[tuple[str, str]]:
     from types import SimpleNamespace
 
     from api.app import create_app
+    from api.settings import Settings
 
-    control: Any = SimpleNamespace(settings=SimpleNamespace(redelivery_seconds=1.0), started_at=datetime.now(UTC))
+    control: Any = SimpleNamespace(
+        settings=Settings(home=Path("unused")), started_at=datetime.now(UTC), db=SimpleNamespace(before_commit=None)
+    )
     paths = create_app(control).openapi()["paths"]
     return {(method.upper(), path) for path, item in paths.items() for method in item}
 

@@ -22,6 +22,7 @@ from enclave.gate import Consents
 from enclave.jobs import Finished, Job
 from enclave.journal import Journal
 from enclave.pki import create_ca, issue
+from enclave.platform_keys import PlatformKeys
 from features.tables import load_side
 from federated.relay.client import RelayClient
 from federated.relay.link import PeerLink
@@ -155,7 +156,7 @@ def test_no_row_without_consent_and_no_column_outside_the_ticket_enters_a_sandbo
                 ticket=ticket,
                 party=party,
                 side=sides[party],
-                consents=Consents(journals[party], maker.platform.public, feed.fetch),
+                consents=Consents(journals[party], PlatformKeys(maker.platform.public), feed.fetch),
                 journal=journals[party],
                 limits=sandbox.Limits(),
                 connect=lambda digest, party=party: connect(party, digest),  # type: ignore[arg-type]

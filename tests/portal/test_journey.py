@@ -11,6 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from api.client import LabError
+from api.db import SYSTEM
+from api.enterprises import repository
 from api.verify_cli import app as verify_app
 from consent.canonical import canonical
 from consent.receipt import verify
@@ -65,3 +67,54 @@ def test_enrol_grant_receipt_withdraw(world: PortalWorld, visit: Open, tmp_path:
     assert withdrawn > seq
     assert not one.faults
     assert all(address.startswith(world.url) for address in one.requested)
+
+
+def test_withdrawing_takes_no_more_steps_than_giving_and_no_right_to_give(world: PortalWorld, visit: Open) -> None:
+    """PIPL §15: counted in the browser, from the page that lists them; a delegate who may only withdraw can."""
+    new = enrolled(world)
+    one = visit().enrol(new["enterprise"]["uscc"], new["code"])
+    asked(world, new["enterprise"]["uscc"])
+    steps = {"give": 0, "withdraw": 0}
+
+    def press(what: str, selector: str) -> None:
+        one.page.click(selector)
+        steps[what] += 1
+
+    one.go("/portal/")
+    press("give", ".card a.btn")
+    press("give", "input[value=consent]")
+    press("give", "main button[type=submit]")
+    press("give", "#sign")
+    one.receipt()
+    with world.db.unit(SYSTEM) as unit:
+        person = repository.person(unit.session, new["person"]["id"])
+        assert person is not None
+        person.rights = ["view", "withdraw"]
+        unit.session.flush()
+        unit.record("person.rights", person, "changed for the test")
+    one.go("/portal/consents")
+    press("withdraw", ".card a.btn")
+    press("withdraw", "#withdraw")
+    one.receipt()
+    one.says("h1", "撤回授权")
+    assert steps["withdraw"] <= steps["give"]
+
+
+def test_refusing_leaves_every_other_page_and_act_as_it_was(world: PortalWorld, visit: Open) -> None:
+    """PIPL §16: the refusal is said to cost nothing before it is made, and it costs nothing after."""
+    new = enrolled(world)
+    uscc = new["enterprise"]["uscc"]
+    one = visit().enrol(uscc, new["code"])
+    kept = one.answer(asked(world, uscc))
+    refused = asked(world, uscc, "joint_training")
+    one.go(f"/portal/requests/{refused}")
+    one.says("main .free", "拒绝不产生任何费用，也不影响您使用平台的其他服务")
+    one.answer(refused, "refusal")
+    for path in ("/portal/", "/portal/consents", "/portal/usage", "/portal/disputes", "/portal/notices"):
+        assert one.go(path).locator("main h1").count() == 1
+        assert one.page.locator("[role=alert]").count() == 0
+    one.go(f"/portal/consents/{kept}")
+    one.says(".card-head .state", "有效")
+    asked(world, uscc, "report_query")
+    one.go("/portal/")
+    one.says("main", "信用报告查询")

@@ -113,7 +113,7 @@ def test_every_page_names_its_door_and_every_write_checks_one() -> None:
         "/static/{name}", "/login", "/login/start", "/login/finish", "/login/code", "/enrol"
     }  # fmt: skip
     assert {path for (_, path), door in doors.items() if door.right is Right.MANAGE} == {
-        "/people", "/people/{person_id}/remove"
+        "/people", "/people/consenting", "/people/{person_id}/remove"
     } - {path for (method, path), door in doors.items() if method == "GET" and door.right is Right.MANAGE}  # fmt: skip
     enrolling = {path for (_, path), door in doors.items() if door.kinds and sessions.ENROL in door.kinds}
     assert enrolling == {"/enrol/passkey", "/passkeys/start", "/passkeys/finish", "/logout"}
@@ -299,7 +299,7 @@ def test_only_listed_files_are_served(one: Visit) -> None:
 def test_the_lock_names_no_host() -> None:
     lock = (assets.FOLDER / "package-lock.json").read_text()
     assert '"resolved"' not in lock
-    assert lock.count('"integrity"') == 3
+    assert lock.count('"integrity"') == 5
 
 
 def test_every_code_has_words() -> None:

@@ -32,7 +32,7 @@ def uscc(visit: Visit) -> str:
 
 
 def state(world: PortalWorld, enterprise: str, consent_id: str) -> str:
-    with world.db.read() as session:
+    with world.db.read(SYSTEM) as session:
         return requests.one(session, enterprise, consent_id).state
 
 
@@ -173,7 +173,7 @@ def test_a_delegate_does_what_was_allowed_and_is_named(world: PortalWorld, one: 
     one.page.click("details[open] form button[type=submit]")
     code = one.page.locator(".code code").inner_text()
     delegate = visit().enrol(uscc(one), code)
-    with world.db.read() as session:
+    with world.db.read(SYSTEM) as session:
         delegate.user = repository.people(session, uscc(one))[-1].id
     delegate.go(f"/portal/requests/{consent_id}")
     delegate.says("main", "无权答复")

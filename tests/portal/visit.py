@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from api.auth import Caller, Role
 from api.consents import requests
+from api.db import SYSTEM
 from api.institutions.repository import account_named
 from consent.times import stamp
 from features.uscc import simulate
@@ -30,7 +31,7 @@ def enrolled(world: World, name: str = "粤海精密制造有限公司", person:
 def asked(world: World, uscc: str, purpose: str = "underwriting_score", **more: Any) -> str:
     """A request of bank-a to the enterprise; returns the consent's number."""
     now = datetime.now(UTC)
-    with world.db.read() as session:
+    with world.db.read(SYSTEM) as session:
         row = account_named(session, "risk")
     assert row is not None
     caller = Caller(row.id, row.name, row.institution, frozenset({Role.RISK}))

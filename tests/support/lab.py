@@ -22,6 +22,7 @@ from consent.times import stamp
 from enclave import pki
 from enclave.processes import alive, tree
 from tests.support.control_plane import ControlPlane, free_port
+from tests.support.papers import PAPERS
 
 PROJECT = Path(__file__).parents[2]
 CREDITLAB = str(Path(sys.executable).with_name("creditlab"))
@@ -36,7 +37,13 @@ class Enterprises:
     _number: int = 0
 
     def consent(
-        self, enterprise: str, bank: str, purpose: str = "joint_training", kind: str = "consent", valid: int = 3600
+        self,
+        enterprise: str,
+        bank: str,
+        purpose: str = "joint_training",
+        kind: str = "consent",
+        valid: int = 3600,
+        **terms: object,
     ) -> bytes:
         self._number += 1
         key = self.keys.setdefault(enterprise, SigningKey.generate())
@@ -51,6 +58,7 @@ class Enterprises:
             "given_at": stamp(now),
             "evidence": {"kind": "import", "reference": "0" * 64},
             **templates.terms(purpose),
+            **terms,
         }
         body = artefact.consent(**fields) if kind == "consent" else artefact.refusal(**fields)
         self.consents[(enterprise, bank, purpose)] = body["consent_id"]
@@ -133,15 +141,29 @@ class Lab:
         operator = self.control.operator
         known = {one["id"] for one in operator.institutions()}
         if "lab" not in known:
-            operator.add_institution("lab", "Public credit lab", "lab")
+            operator.add_institution("lab", "Public credit lab", "lab", PAPERS)
             self.clients["owner"] = self.control.account("owner", "lab", "data_owner")
             for name in ("reviewer1", "reviewer2"):
                 self.clients[name] = self.control.account(name, "platform", "reviewer")
             self.clients["gateway"] = self.control.account("gateway", "platform", "gateway")
             self.clients["operator"] = operator
         if bank not in known:
-            operator.add_institution(bank, bank, "bank")
+            operator.add_institution(bank, bank, "bank", PAPERS)
             self.clients[f"risk-{bank}"] = self.control.account(f"risk-{bank}", bank, "risk")
+            self._agree(bank)
+
+    def _agree(self, bank: str) -> None:
+        """An active project of the bank and the lab, named after the bank."""
+        now = datetime.now(UTC)
+        agreement = {"title": "test", "sha256": "ab" * 32, "signed_on": str(now.date())}
+        self.clients[f"risk-{bank}"].propose_project(
+            {
+                "id": f"test-{bank}", "title": "test", "lab": "lab", "label": "as in the bank's table",
+                "agreement": agreement, "valid_until": stamp(now + timedelta(days=30)),
+            }
+        )  # fmt: skip
+        self.clients["owner"].decide_project(f"test-{bank}", "our data fit")
+        self.clients["operator"].decide_project(f"test-{bank}", "in order")
 
     def add_node(
         self,
@@ -204,7 +226,7 @@ class Lab:
 
     def propose(self, data: str, bank: str = "bank_a", **changes: object) -> str:
         proposal = {
-            "project": "test",
+            "project": f"test-{bank}",
             "dataset": data,
             "bank": f"{bank}-node",
             "lab": "lab-node",

@@ -76,6 +76,13 @@ const ceremonies = {
     answer: get,
     more: () => ({}),
   },
+  own: {
+    path: "/portal/own/sign",
+    ask: (button) => ({ act: button.dataset.act, consent: button.dataset.consent }),
+    answer: get,
+    more: () => ({}),
+  },
+  training: { path: "/portal/usage/training", ask: () => ({}), answer: get, more: () => ({}) },
 };
 
 async function run(button) {
@@ -97,7 +104,13 @@ async function run(button) {
       credential,
       ...ceremony.more(button),
     });
-    window.location.assign(done.next);
+    if (done.html === undefined) return window.location.assign(done.next);
+    // what the server made of its own template: every value in it is escaped there
+    const place = document.getElementById(button.dataset.into);
+    place.innerHTML = done.html;
+    place.focus();
+    tell("");
+    buttons.forEach((each) => (each.disabled = false));
   } catch (error) {
     buttons.forEach((each) => (each.disabled = false));
     if (error instanceof Told) tell(error.message, true);

@@ -1,4 +1,4 @@
-"""The states of a permit to score."""
+"""The states of a permit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from api.db import Machine
 _NONE: frozenset[str] = frozenset()
 
 PERMIT = Machine(
-    kind="score_permit",
+    kind="permit",
     initial=frozenset({"pending"}),
     transitions={
         "pending": frozenset({"answered", "failed", "expired"}),

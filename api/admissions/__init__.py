@@ -1,0 +1,1 @@
+"""Admission of institutions: written applications, agreement and security assessment before anything is opened."""

@@ -1,0 +1,1 @@
+"""Backups of the control plane: made whole, tried at once, encrypted, copied off-site, verified and restored (R42)."""

@@ -1,0 +1,1 @@
+"""The credit ledger: what was granted, paid out and repaid, as institutions report it."""

@@ -1,0 +1,1 @@
+"""Durable flows: work in parts that a kill interrupts and the next start, or another worker, goes on with."""

@@ -1,0 +1,1 @@
+"""Guarantors as parties of an application, each with an answer of its own (R65)."""

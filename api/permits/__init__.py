@@ -1,0 +1,1 @@
+"""One use of one enterprise's data: allowed and on record before a node is asked, answered within a deadline."""

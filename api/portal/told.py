@@ -1,0 +1,117 @@
+"""What the enterprise is told: the list of its notices, its data in joint training, what a withdrawal meant.
+
+The last two are the nodes' own answers, made now and kept nowhere. A question about uses is signed by the enterprise's
+passkey, since nodes answer nobody else.
+"""
+
+from __future__ import annotations
+
+import base64
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
+
+from api.consents import requests
+from api.control import Control, ControlDep
+from api.enterprises import ceremonies
+from api.enterprises.sessions import Visitor
+from api.errors import Conflict, DeadlineExceeded
+from api.portal import acts, words
+from api.portal.access import Viewer
+from api.portal.reading import institution_names, json_body, text_field
+from api.portal.rendering import fragment, language_of, page
+from api.recalls import service as recalls
+from api.recalls.schemas import Impact
+from api.usage import asking
+from api.usage.schemas import NodeUses
+from consent.canonical import canonical
+from consent.purposes import Purpose
+
+router = APIRouter()
+PAGE = 50
+
+
+@router.get("/notices")
+def notices_page(
+    who: Viewer,
+    control: ControlDep,
+    request: Request,
+    before: Annotated[int | None, Query(ge=1)] = None,
+) -> Response:
+    with control.db.read(who) as session:
+        rows = requests.latest_notices(session, who.uscc, before, PAGE + 1)
+        more = rows[PAGE - 1].id if len(rows) > PAGE else None
+        return page(request, "notices.html", rows=rows[:PAGE], more=more)
+
+
+# ---- joint training
+
+
+@router.get("/usage/training")
+def training_page(who: Viewer, request: Request) -> Response:
+    return page(request, "training.html")
+
+
+@router.post("/usage/training/start")
+def training_start(who: Viewer, control: ControlDep) -> Response:
+    found = ceremonies.start_signing(control, who, acts.usage_question_of(control, who))
+    return JSONResponse({"ceremony": found.ceremony, "options": found.options})
+
+
+@router.post("/usage/training/finish")
+async def training_finish(who: Viewer, control: ControlDep, request: Request) -> Response:
+    body = await json_body(request)
+    document = await run_in_threadpool(
+        acts.finish_question, control, who, text_field(body, "ceremony"), body.get("credential")
+    )
+    told = await asking.ask(control, document, who.uscc)
+    return await run_in_threadpool(_told, control, request, told)
+
+
+def _told(control: Control, request: Request, told: NodeUses) -> Response:
+    names = institution_names(control)
+    held = base64.b64encode(canonical(told.model_dump(mode="json"))).decode()
+    html = fragment(
+        request,
+        "training_told.html",
+        told=told,
+        names=names,
+        used=words.used,
+        file=f"data:application/json;base64,{held}",
+    )
+    return JSONResponse({"html": html})
+
+
+# ---- what a withdrawal meant
+
+
+@router.get("/consents/{seq}/impact")
+async def impact_page(who: Viewer, control: ControlDep, request: Request, seq: int) -> Response:
+    row = await run_in_threadpool(_withdrawn, control, who, seq)
+    told: Impact | None
+    try:
+        told = await recalls.impact(control, who, row["consent_id"])
+    except DeadlineExceeded:
+        told = None  # the page says that not every node has answered
+    return await run_in_threadpool(_impact, control, request, row, told)
+
+
+def _withdrawn(control: Control, who: Visitor, seq: int) -> dict[str, Any]:
+    """Raises NotFound for another's consent, Conflict for one that is not withdrawn or not for joint training."""
+    with control.db.read(who) as session:
+        row = acts.consent_at(session, who.uscc, seq)
+        if row.state != "withdrawn" or row.purpose != Purpose.JOINT_TRAINING:
+            raise Conflict(
+                "which models rest on a consent is told for one to joint training that was withdrawn",
+                "仅就已撤回的联合建模训练授权告知涉及哪些模型",
+                code="impact_not_told",
+            )
+        return {"consent_id": row.consent_id, "recipient": row.recipient, "seq": seq, "withdrawn_at": row.withdrawn_at}
+
+
+def _impact(control: Control, request: Request, row: dict[str, Any], told: Impact | None) -> Response:
+    names, language = institution_names(control), language_of(request)
+    states = [words.model_state(one.release_state, language) for one in told.items] if told is not None else []
+    return page(request, "impact.html", row=row, told=told, states=states, names=names)

@@ -1,0 +1,1 @@
+"""Joint-modelling projects: which parties train together, for what, under which agreement."""

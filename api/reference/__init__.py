@@ -1,0 +1,1 @@
+"""The API's reference page, from our own host: Swagger UI over /openapi.json."""

@@ -1,0 +1,45 @@
+"""Queries over models: a job's report with the newest release of the job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from api.jobs.repository import Job, JobReport
+from api.paging import Order
+from api.recalls.repository import ReleaseShare
+from api.releases.repository import Release
+
+NEWEST = Order("-trained_at", (JobReport.received_at, JobReport.job_id), descending=True)
+
+
+def newest_release() -> Any:
+    """The newest release of each job."""
+    return (
+        sa.select(Release.id, Release.job_id)
+        .distinct(Release.job_id)
+        .order_by(Release.job_id, Release.requested_at.desc())
+        .subquery()
+    )
+
+
+def models(institution: str | None, stages: frozenset[str] | None) -> sa.Select[tuple[JobReport]]:
+    """Reports of jobs of an institution (None: of all) whose newest release is in one of the states (`None` in it:
+    no release)."""
+    newest = newest_release()
+    query = (
+        sa.select(JobReport)
+        .join(Job, Job.id == JobReport.job_id)
+        .join(newest, newest.c.job_id == JobReport.job_id, isouter=True)
+        .join(Release, Release.id == newest.c.id, isouter=True)
+    )
+    if institution is not None:
+        query = query.where(sa.or_(Job.bank == institution, Job.lab == institution))
+    if stages is not None:
+        query = query.where(Release.id.is_(None) if not stages else Release.state.in_(stages))
+    return query
+
+
+def worst_share(release_id: str) -> sa.Select[tuple[float]]:
+    return sa.select(sa.func.max(ReleaseShare.share)).where(ReleaseShare.release_id == release_id)

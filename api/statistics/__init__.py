@@ -1,0 +1,1 @@
+"""Statistics before, during and after the loan (R26, R45)."""

@@ -1,0 +1,19 @@
+"""What lasts longest begins first, so that no process is left with a long file at the end (loadfile, in this order)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent
+FIRST = ("integration", "demo", "federated", "portal", "enclave", "api")
+
+
+def _rank(item: pytest.Item) -> int:
+    folder = item.path.relative_to(ROOT).parts[0]
+    return FIRST.index(folder) if folder in FIRST else len(FIRST)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=_rank)  # stable: within a folder the order stays
