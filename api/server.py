@@ -30,6 +30,7 @@ from api.settings import Settings
 log = logging.getLogger("creditlab.serve")
 
 GRACE_SECONDS = 8
+_LAST_SECONDS = 1.0
 
 
 @contextmanager
@@ -120,14 +121,23 @@ class _Server(uvicorn.Server):
         reaper.cancel()
 
     async def _cut_idle_connections(self) -> None:
-        """Once no request runs, what is left are kept-alive connections whose clients may never say goodbye."""
+        """Once no request runs, what is left are kept-alive connections whose clients may never say goodbye.
+
+        One whose answer is still on its way has a second to take it: a client that is gone never will.
+        """
+        loop = asyncio.get_running_loop()
+        quiet_since: float | None = None
         while True:
             await asyncio.sleep(0.05)
             if self.server_state.tasks:
+                quiet_since = None
                 continue
+            quiet_since = loop.time() if quiet_since is None else quiet_since
             for connection in list(self.server_state.connections):
                 transport = connection.transport
-                if transport is not None and transport.get_write_buffer_size() == 0:
+                if transport is None:
+                    continue
+                if transport.get_write_buffer_size() == 0 or loop.time() - quiet_since > _LAST_SECONDS:
                     transport.abort()
 
 

@@ -17,7 +17,7 @@ from tests.features.events import CATALOGUE
 
 BILLS = CATALOGUE.category("utilities")
 VALUES: dict[str, st.SearchStrategy[Any]] = {
-    "uscc": st.text(min_size=1, max_size=4),
+    "uscc": st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=4),
     "event_date": st.dates(dt.date(1800, 1, 1), dt.date(2100, 1, 1)),
     "revision": st.text(max_size=4),
     "utility": st.none() | st.text(max_size=4),
@@ -40,7 +40,7 @@ def conformed(rows: list[dict[str, Any]]) -> pa.Table:
 @given(ROWS)
 def test_fingerprints_are_equal_exactly_where_the_content_is(rows: list[dict[str, Any]]) -> None:
     made = fingerprints(BILLS, conformed([*rows, *rows])).to_pylist()
-    content = [tuple(row.values()) for row in [*rows, *rows]]
+    content = [tuple(row[name] for name in VALUES) for row in [*rows, *rows]]
     for one, mark in zip(content, made, strict=True):
         assert [mark == other for other in made] == [one == other for other in content]
 
