@@ -399,6 +399,17 @@ class Caller(Actor):
         return self.duties is None or row.duty in self.duties or row.resource is Resource.SELF
 
 
+# whose two approvals what uses a lab's data needs
+CAPACITIES = frozenset({"data_owner", "operator"})
+
+
+def capacity_for(caller: Caller, lab: str) -> str | None:
+    """In which of the two capacities a caller decides on what uses a lab's data; None in neither."""
+    if Role.DATA_OWNER in caller.roles and caller.institution == lab:
+        return "data_owner"
+    return "operator" if Role.OPERATOR in caller.roles else None
+
+
 def new_token() -> str:
     return "clt_" + secrets.token_urlsafe(32)
 

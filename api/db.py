@@ -210,8 +210,11 @@ class Unit:
 
     def record(self, action: str, row: Audited, reason: str, **more: Any) -> None:
         """Appends the audit row of a write to `row`."""
-        values = self.audit_values(action, row.AUDIT_KIND, row.audit_id, reason, **more)
-        self.session.execute(sa.insert(AuditRow), values)
+        self.note(action, row.AUDIT_KIND, row.audit_id, reason, **more)
+
+    def note(self, action: str, kind: str, object_id: str, reason: str, **more: Any) -> None:
+        """Appends the audit row of an act on what is no row of ours."""
+        self.session.execute(sa.insert(AuditRow), self.audit_values(action, kind, object_id, reason, **more))
 
     def create[T: Audited](self, row: T, action: str, reason: str, state: str | None = None, **detail: Any) -> T:
         """Adds a row and its audit row; a stateful one begins in `state`, one of its machine's initial states."""

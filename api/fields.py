@@ -81,6 +81,12 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class ReasonIn(Body):
+    """Why something is done: all that many acts ask for."""
+
+    reason: Prose
+
+
 class SecretOut(BaseModel):
     """An answer that shows a secret this once: it goes out as `no-store` and is kept nowhere."""
 

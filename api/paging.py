@@ -106,10 +106,18 @@ def page[T: BaseModel](
     session: Session, query: sa.Select[Any], order: Order, cursor: str | None, limit: int, show: Callable[[Any], T]
 ) -> Page[T]:
     """The page of `query` (of one entity, unsorted) after `cursor`, each row as `show` makes it."""
+    rows, following = rows_of(session, query, order, cursor, limit)
+    return Page(items=[show(row) for row in rows], next=following)
+
+
+def rows_of(
+    session: Session, query: sa.Select[Any], order: Order, cursor: str | None, limit: int
+) -> tuple[Sequence[Any], str | None]:
+    """The rows of that page and the next one's cursor, for who looks up what is shown for all of them at once."""
     if cursor is not None:
         query = query.where(order.after(cursor))
     keys = [column.desc() if order.descending else column.asc() for column in order.columns]
     rows: Sequence[Any] = session.scalars(query.order_by(*keys).limit(limit + 1)).all()
     more = len(rows) > limit
     rows = rows[:limit]
-    return Page(items=[show(row) for row in rows], next=order.cursor(rows[-1]) if more else None)
+    return rows, order.cursor(rows[-1]) if more else None

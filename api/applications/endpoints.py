@@ -26,7 +26,6 @@ from api.applications.schemas import (
     ReferralState,
     ReviewIn,
     SessionOut,
-    WordIn,
 )
 from api.auth import Action, Caller, permits
 from api.control import ControlDep
@@ -34,7 +33,7 @@ from api.enterprises.persons import as_person
 from api.enterprises.sessions import Visitor
 from api.enterprises.states import Right
 from api.etags import IfMatch, tell
-from api.fields import Limit
+from api.fields import Limit, ReasonIn
 from api.paging import CursorParam, Page
 
 router = APIRouter(tags=["applications"])
@@ -108,7 +107,7 @@ def accept(control: ControlDep, caller: Officer, referral_id: ReferralId, body: 
 
 
 @router.post("/v1/referrals/{referral_id}/refuse")
-def refuse(control: ControlDep, caller: Officer, referral_id: ReferralId, body: WordIn) -> ReferralDetail:
+def refuse(control: ControlDep, caller: Officer, referral_id: ReferralId, body: ReasonIn) -> ReferralDetail:
     """Do not take it up, with a reason."""
     return handling.refuse(control, caller, referral_id, body.reason)
 
@@ -227,7 +226,7 @@ def submit(control: ControlDep, who: Deciding, application_id: ApplicationId) ->
 
 
 @router.post("/v1/my/applications/{application_id}/withdraw")
-def withdraw(control: ControlDep, who: Deciding, application_id: ApplicationId, body: WordIn) -> ApplicationDetail:
+def withdraw(control: ControlDep, who: Deciding, application_id: ApplicationId, body: ReasonIn) -> ApplicationDetail:
     """End it, and take it back from every institution that has not come to a result."""
     return service.withdraw(control, who, application_id, body.reason)
 

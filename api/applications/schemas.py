@@ -40,10 +40,6 @@ class ApplicationIn(Loan):
     product: ProductId | None = None
 
 
-class WordIn(Body):
-    reason: Prose
-
-
 class ReviewIn(Body):
     """The platform's review: is it complete, is it business financing. It is no opinion on the credit (R18)."""
 

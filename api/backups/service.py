@@ -135,23 +135,25 @@ def _scratch(dump: Path, work: Path) -> Iterator[sa.Connection]:
     server.start()
     try:
         postgres.load(dump, server.url)
-        engine = sa.create_engine(server.url)
-        try:
-            with engine.connect() as connection:
-                yield connection
-        finally:
-            engine.dispose()
+        with _opened(server.url) as connection:
+            yield connection
     finally:
         server.stop()
 
 
-def _compare_at(url: str, manifest: Manifest) -> None:
+@contextmanager
+def _opened(url: str) -> Iterator[sa.Connection]:
     engine = sa.create_engine(url)
     try:
         with engine.connect() as connection:
-            _compare(connection, manifest, None)
+            yield connection
     finally:
         engine.dispose()
+
+
+def _compare_at(url: str, manifest: Manifest) -> None:
+    with _opened(url) as connection:
+        _compare(connection, manifest, None)
 
 
 def _compare(connection: sa.Connection, manifest: Manifest, keyring: Path | None) -> None:

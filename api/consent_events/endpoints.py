@@ -22,8 +22,7 @@ from api.consent_events.schemas import (
     Webhooks,
 )
 from api.control import ControlDep
-from api.fields import Limit
-from api.jobs.schemas import ReasonIn
+from api.fields import Limit, ReasonIn
 
 router = APIRouter(prefix="/v1", tags=["consent events"])
 

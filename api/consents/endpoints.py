@@ -24,8 +24,7 @@ from api.consents.schemas import (
     RequestState,
 )
 from api.control import ControlDep
-from api.fields import Limit, Text
-from api.jobs.schemas import ReasonIn
+from api.fields import Limit, ReasonIn, Text
 
 router = APIRouter(prefix="/v1", tags=["consents"])
 

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Depends
 from api.auth import Action, Caller, permits
 from api.control import ControlDep
 from api.disputes import service
-from api.disputes.schemas import AnswerIn, DisputeId, DisputeIn, DisputeOut, Disputes, DisputeState, WordIn
-from api.fields import Limit, Text
+from api.disputes.schemas import AnswerIn, DisputeId, DisputeIn, DisputeOut, Disputes, DisputeState
+from api.fields import Limit, ReasonIn, Text
 
 router = APIRouter(prefix="/v1/disputes", tags=["disputes"])
 
@@ -55,18 +55,18 @@ def answer(
 
 
 @router.post("/{dispute_id}/close")
-def close(control: ControlDep, caller: Clerk, dispute_id: DisputeId, body: WordIn) -> DisputeOut:
+def close(control: ControlDep, caller: Clerk, dispute_id: DisputeId, body: ReasonIn) -> DisputeOut:
     """The enterprise accepts the answer."""
     return service.close(control, caller, dispute_id, body.reason)
 
 
 @router.post("/{dispute_id}/reopen")
-def reopen(control: ControlDep, caller: Clerk, dispute_id: DisputeId, body: WordIn) -> DisputeOut:
+def reopen(control: ControlDep, caller: Clerk, dispute_id: DisputeId, body: ReasonIn) -> DisputeOut:
     """The answer does not settle it: a new clock starts."""
     return service.reopen(control, caller, dispute_id, body.reason)
 
 
 @router.post("/{dispute_id}/withdraw")
-def take_back(control: ControlDep, caller: Clerk, dispute_id: DisputeId, body: WordIn) -> DisputeOut:
+def take_back(control: ControlDep, caller: Clerk, dispute_id: DisputeId, body: ReasonIn) -> DisputeOut:
     """The enterprise takes it back."""
     return service.take_back(control, caller, dispute_id, body.reason)

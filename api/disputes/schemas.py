@@ -31,10 +31,6 @@ class AnswerIn(Body):
     answer: Prose
 
 
-class WordIn(Body):
-    reason: Prose
-
-
 class DisputeOut(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 

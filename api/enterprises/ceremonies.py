@@ -246,7 +246,7 @@ def remove(control: Control, who: Visitor, credential_id: str) -> None:
 
 
 @dataclass(frozen=True)
-class _Answer:
+class Answer:
     credential_id: str
     user: bytes
     assertion: Assertion
@@ -262,7 +262,7 @@ def raw_of(text: object, name: str) -> bytes:
     return raw
 
 
-def read_answer(credential: Any) -> _Answer:
+def read_answer(credential: Any) -> Answer:
     """The parts of a browser's PublicKeyCredential in its JSON form. Raises PasskeyInvalid or MalformedAssertion."""
     response = credential.get("response") if isinstance(credential, dict) else None
     if not isinstance(response, dict):
@@ -274,7 +274,7 @@ def read_answer(credential: Any) -> _Answer:
     )
     handle = response.get("userHandle")
     user = b"" if handle is None else raw_of(handle, "userHandle")
-    return _Answer(b64u(raw_of(credential.get("id"), "id")), user, assertion)
+    return Answer(b64u(raw_of(credential.get("id"), "id")), user, assertion)
 
 
 def take(unit: Unit, ceremony: str, use: str, session: str | None) -> tuple[bytes, Document | None]:
@@ -285,24 +285,30 @@ def take(unit: Unit, ceremony: str, use: str, session: str | None) -> tuple[byte
     return found.challenge, None if found.body is None else json.loads(found.body)
 
 
-def _check(unit: Unit, control: Control, answer: _Answer, challenge: bytes) -> tuple[Passkey, Person]:
+def _check(unit: Unit, control: Control, answer: Answer, challenge: bytes) -> tuple[Passkey, Person]:
     """The passkey on record that made the assertion, its counter moved on. Raises by name."""
     row = repository.passkey(unit.session, answer.credential_id, lock=True)
     person = None if row is None else repository.person(unit.session, row.person)
     if row is None or row.state != "active" or person is None or person.state != "active":
         raise PasskeyUnknown
-    if answer.user and not hmac.compare_digest(answer.user, person.id.encode()):
+    row.sign_count = proved(control, answer, challenge, row.public_key, row.sign_count, person.id)
+    row.backed_up, row.used_at = answer.assertion.backed_up, unit.now
+    return row, person
+
+
+def proved(control: Control, answer: Answer, challenge: bytes, public_key: str, counter: int, holder: str) -> int:
+    """The key's counter after an assertion that it made here, over `challenge`, for its holder. Raises by name."""
+    if answer.user and not hmac.compare_digest(answer.user, holder.encode()):
         raise PasskeyUnknown
     settings = control.settings
-    key = PasskeyKey.from_b64(row.public_key)
+    key = PasskeyKey.from_b64(public_key)
     origin = passkey.check(answer.assertion, key, challenge, rp_id_hash(settings.portal_rp_id))
     if origin not in settings.origins:
         raise passkey.WrongRelyingParty(f"made at {origin}, accepted are {', '.join(sorted(settings.origins))}")
     count = answer.assertion.sign_count
-    if (count or row.sign_count) and count <= row.sign_count:
+    if (count or counter) and count <= counter:
         raise PasskeyCloned
-    row.sign_count, row.backed_up, row.used_at = count, answer.assertion.backed_up, unit.now
-    return row, person
+    return count
 
 
 def start_login(control: Control, address: str) -> Started:

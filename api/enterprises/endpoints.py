@@ -28,11 +28,10 @@ from api.enterprises.schemas import (
     NewCode,
     NewConsentPerson,
     NewEnterprise,
-    ReasonIn,
     Registered,
     StateIn,
 )
-from api.fields import Limit, Slug
+from api.fields import Limit, ReasonIn, Slug
 
 router = APIRouter(prefix="/v1/enterprises", tags=["enterprises"])
 Uscc = Annotated[str, Path(pattern="^[0-9A-Z]{18}$")]

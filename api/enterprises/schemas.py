@@ -78,10 +78,6 @@ class Registered(BaseModel):
     state: str
 
 
-class ReasonIn(Body):
-    reason: Prose
-
-
 class ConsentPersonIn(Body):
     """Who has a role in which a person consents in own right: `person` on record, or `name` of somebody new."""
 

@@ -171,14 +171,14 @@ def recent(limit: int) -> list[dict[str, Any]]:
     return [
         {
             "id": flow.workflow_id,
-            "name": flow.workflow_id.removeprefix("sched-").removeprefix("now-").rsplit("-20", 1)[0],
+            "name": flow.input["args"][1],
             "status": flow.status,
             "worker": flow.executor_id,
             "started_at": flow.created_at,
             "parts": flow.output if isinstance(flow.output, dict) else None,
             "fault": str(flow.error) if flow.error is not None else None,
         }
-        for flow in DBOS.list_workflows(name="work", limit=limit, sort_desc=True, load_input=False)
+        for flow in DBOS.list_workflows(name="work", limit=limit, sort_desc=True)
     ]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from api.auth import Caller
 from api.control import Control
-from api.db import AuditRow
 from api.errors import NotFound
 from api.flows import runtime
 from api.flows.schemas import FlowOut, Flows, Started, StartIn, WorkOut
@@ -23,7 +22,6 @@ def start(control: Control, caller: Caller, name: str, body: StartIn) -> Started
         raise NotFound("work", "后台任务", name)
     with control.db.unit(caller) as unit:
         at = body.at or unit.now
-        values = unit.audit_values("flow.start", "flow", name, body.reason, detail={"at": at.isoformat()})
-        unit.session.execute(AuditRow.__table__.insert(), values)
+        unit.note("flow.start", "flow", name, body.reason, detail={"at": at.isoformat()})
         flow_id = runtime.start(name, at)  # the same id again when this transaction must be repeated
     return Started(id=flow_id)

@@ -12,7 +12,7 @@ from api.control import ControlDep
 from api.enterprises.persons import as_person
 from api.enterprises.sessions import Visitor
 from api.enterprises.states import Right
-from api.fields import Limit
+from api.fields import Limit, ReasonIn
 from api.guarantees import service
 from api.guarantees.schemas import (
     AnswerIn,
@@ -22,7 +22,6 @@ from api.guarantees.schemas import (
     Guarantees,
     GuaranteeState,
     InvitationIn,
-    WordIn,
 )
 from api.paging import CursorParam, Page
 
@@ -75,6 +74,6 @@ def of_mine(control: ControlDep, who: Looking, application_id: ApplicationId) ->
 
 
 @router.post("/v1/my/guarantees/{guarantee_id}/withdraw")
-def withdraw(control: ControlDep, who: Deciding, guarantee_id: GuaranteeId, body: WordIn) -> GuaranteeOut:
+def withdraw(control: ControlDep, who: Deciding, guarantee_id: GuaranteeId, body: ReasonIn) -> GuaranteeOut:
     """The enterprise takes the invitation back."""
     return service.withdraw(control, who, guarantee_id, body.reason)

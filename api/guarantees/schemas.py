@@ -26,10 +26,6 @@ class AnswerIn(Body):
     answer: Prose
 
 
-class WordIn(Body):
-    reason: Prose
-
-
 class GuaranteeOut(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 

@@ -10,7 +10,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api.auth import Action, Caller, permits
 from api.control import ControlDep
-from api.fields import JobId, Limit, Slug
+from api.fields import JobId, Limit, ReasonIn, Slug
 from api.jobs import service
 from api.jobs.schemas import (
     CloneIn,
@@ -23,7 +23,6 @@ from api.jobs.schemas import (
     JobSummary,
     NodeEventsIn,
     NodeEventsOut,
-    ReasonIn,
     ReportIn,
     RetryIn,
     TemplateIn,

@@ -85,10 +85,6 @@ class DecisionIn(Body):
     reason: Prose
 
 
-class ReasonIn(Body):
-    reason: Prose
-
-
 class RetryIn(Body):
     reason: Reason
 

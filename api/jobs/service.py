@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
-from api.auth import Caller, Role
+from api.auth import CAPACITIES, Caller, Role, capacity_for
 from api.consents import repository as consents
 from api.control import Control
 from api.db import SYSTEM, Unit
@@ -47,7 +47,7 @@ from api.jobs.schemas import (
 from api.jobs.states import JOB, PARTY
 from api.ledger import service as ledger
 from api.nodes import repository as nodes
-from api.paging import Page, page
+from api.paging import Page, rows_of
 from api.projects import service as projects
 from api.releases import blocks
 from api.usage import repository as usage
@@ -60,7 +60,6 @@ from consent.templates import PUBLISHED
 from consent.ticket import make_ticket, ticket_digest
 from consent.times import stamp
 
-CAPACITIES = ("data_owner", "operator")
 _NOT_COMPARED = frozenset({"reason"})
 _NOT_IN_TEMPLATES = frozenset({"reason", "project", "bank"})
 
@@ -363,11 +362,9 @@ def retry(control: Control, caller: Caller, job_id: str, reason: str) -> JobOut:
 
 
 def _capacity(caller: Caller, job: Job) -> str:
-    if Role.DATA_OWNER in caller.roles and caller.institution == job.lab:
-        return "data_owner"
-    if Role.OPERATOR in caller.roles:
-        return "operator"
-    raise NotFound("job", "作业", job.id)  # another lab's data owner does not learn that it exists
+    if (capacity := capacity_for(caller, job.lab)) is None:
+        raise NotFound("job", "作业", job.id)  # another lab's data owner does not learn that it exists
+    return capacity
 
 
 def decide(control: Control, caller: Caller, job_id: str, body: DecisionIn) -> JobOut:
@@ -404,7 +401,7 @@ def decide(control: Control, caller: Caller, job_id: str, body: DecisionIn) -> J
                 "rejected", f"rejected by the {capacity}: {body.reason}", f"{capacity} 驳回：{body.reason}"
             )
             _end(unit, job, "cancelled", why, "job.reject", body.reason)
-        elif given | {capacity} >= set(CAPACITIES):
+        elif given | {capacity} >= CAPACITIES:
             _issue(control, unit, caller, job, body.reason)
         return _view(unit.session, job)
 
@@ -727,11 +724,9 @@ def list_jobs(control: Control, caller: Caller, state: str | None, cursor: str |
     everything = Role.OPERATOR in caller.roles or (Role.REVIEWER in caller.roles and caller.institution == "platform")
     with control.db.read(caller) as session:
         query = repository.search(None if everything else caller.institution, state)
-
-        def show(row: Job) -> JobSummary:
-            return JobSummary(**_summary(row, institutions.names(session, {row.requested_by})))
-
-        return page(session, query, repository.NEWEST, cursor, limit, show)
+        rows, following = rows_of(session, query, repository.NEWEST, cursor, limit)
+        names = institutions.names(session, {row.requested_by for row in rows})
+        return Page(items=[JobSummary(**_summary(row, names)) for row in rows], next=following)
 
 
 def events(control: Control, caller: Caller, job_id: str, after: int, limit: int) -> Events:

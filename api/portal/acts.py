@@ -7,6 +7,8 @@ audit written together, or nothing is. Which act needs which right stands in one
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +19,7 @@ from api.consents import requests
 from api.consents.repository import Consent
 from api.consents.service import take
 from api.control import Control
+from api.db import Unit
 from api.enterprises import attempts, ceremonies, service
 from api.enterprises.sessions import Visitor
 from api.enterprises.states import Right
@@ -121,6 +124,14 @@ def confirm_by_code(control: Control, who: Visitor, wish: Wish, typed: str, addr
     The evidence refers to what was checked, which the audit keeps. Raises CodeRefused, CodesNotAllowed, …
     """
     wish.need(who)
+    with by_code(control, who, typed, address) as (unit, at, evidence):
+        body = body_of(unit.session, who, wish, at, evidence)
+        return take(unit, control, sign(body, control.key, REGISTRAR), f"confirmed by {who.name} with a one-time code")
+
+
+@contextmanager
+def by_code(control: Control, who: Visitor, typed: str, address: str) -> Iterator[tuple[Unit, str, dict[str, str]]]:
+    """A unit in which the code is used up: with its time, the evidence of an act, and at its end the audit of both."""
     attempts.code(control, who.uscc, address)
     with control.db.unit(who) as unit:
         at = stamp(unit.now)
@@ -130,11 +141,8 @@ def confirm_by_code(control: Control, who: Visitor, wish: Wish, typed: str, addr
             "person": who.account_id,
             "at": at,
         }
-        evidence = {"kind": SESSION_CODE, "reference": digest(checked)}
-        body = body_of(unit.session, who, wish, at, evidence)
-        seq = take(unit, control, sign(body, control.key, REGISTRAR), f"confirmed by {who.name} with a one-time code")
+        yield unit, at, {"kind": SESSION_CODE, "reference": digest(checked)}
         service.record_confirmation(unit, who, checked)
-        return seq
 
 
 # ---- a question to the nodes

@@ -13,13 +13,12 @@ from sqlalchemy.orm import Session
 from api.consents import persons
 from api.consents.persons import Ask
 from api.control import Control
-from api.enterprises import attempts, ceremonies, own, service
+from api.enterprises import ceremonies, own
 from api.enterprises.sessions import Visitor
 from api.errors import Invalid, NotFound
-from api.portal.acts import Wish
+from api.portal.acts import Wish, by_code
 from consent import person
-from consent.canonical import digest
-from consent.evidence import PASSKEY, REGISTRAR, SESSION_CODE
+from consent.evidence import PASSKEY, REGISTRAR
 from consent.passkey import rp_id_hash
 from consent.signed import Document, sign
 from consent.times import stamp
@@ -85,16 +84,6 @@ def finish(control: Control, who: Visitor, ceremony: str, credential: Any) -> in
 
 def confirm_by_code(control: Control, who: Visitor, wish: Wish, typed: str, address: str) -> int:
     """Takes an act that a session and a one-time code prove; the platform signs as registrar. Raises by name."""
-    attempts.code(control, who.uscc, address)
-    with control.db.unit(who) as unit:
-        at = stamp(unit.now)
-        checked = {
-            "session": who.session_id,
-            "code": service.confirm(control, unit, who, typed),
-            "person": who.account_id,
-            "at": at,
-        }
-        body = body_of(unit.session, who, wish, at, {"kind": SESSION_CODE, "reference": digest(checked)})
-        seq = persons.take(unit, control, sign(body, control.key, REGISTRAR), "with a one-time code")
-        service.record_confirmation(unit, who, checked)
-        return seq
+    with by_code(control, who, typed, address) as (unit, at, evidence):
+        body = body_of(unit.session, who, wish, at, evidence)
+        return persons.take(unit, control, sign(body, control.key, REGISTRAR), "with a one-time code")

@@ -13,7 +13,7 @@ from api.enterprises.persons import as_person
 from api.enterprises.sessions import Visitor
 from api.enterprises.states import Right
 from api.etags import IfMatch, tell
-from api.fields import Limit, Text
+from api.fields import Limit, ReasonIn, Text
 from api.financing import Guarantee, Industry, Module, ProductClass, Region
 from api.paging import CursorParam, Page
 from api.products import service
@@ -25,7 +25,6 @@ from api.products.schemas import (
     ProductOut,
     ProductState,
     ReviewIn,
-    WordIn,
 )
 
 router = APIRouter(tags=["products"])
@@ -88,7 +87,7 @@ def change(
 
 
 @router.post("/v1/products/{product_id}/submit")
-def submit(control: ControlDep, caller: Manager, product_id: ProductId, body: WordIn) -> ProductDetail:
+def submit(control: ControlDep, caller: Manager, product_id: ProductId, body: ReasonIn) -> ProductDetail:
     """Hand it in for review."""
     return service.move(control, caller, product_id, "submit", body.reason)
 
@@ -100,31 +99,31 @@ def review(control: ControlDep, caller: Reviewer, product_id: ProductId, body: R
 
 
 @router.post("/v1/products/{product_id}/list")
-def put_on_shelf(control: ControlDep, caller: Manager, product_id: ProductId, body: WordIn) -> ProductDetail:
+def put_on_shelf(control: ControlDep, caller: Manager, product_id: ProductId, body: ReasonIn) -> ProductDetail:
     """Put it on the shelf."""
     return service.move(control, caller, product_id, "list", body.reason)
 
 
 @router.post("/v1/products/{product_id}/delist")
-def take_off_shelf(control: ControlDep, caller: Manager, product_id: ProductId, body: WordIn) -> ProductDetail:
+def take_off_shelf(control: ControlDep, caller: Manager, product_id: ProductId, body: ReasonIn) -> ProductDetail:
     """Take it off the shelf."""
     return service.move(control, caller, product_id, "delist", body.reason)
 
 
 @router.post("/v1/products/{product_id}/take-down")
-def take_down(control: ControlDep, caller: Reviewer, product_id: ProductId, body: WordIn) -> ProductDetail:
+def take_down(control: ControlDep, caller: Reviewer, product_id: ProductId, body: ReasonIn) -> ProductDetail:
     """The platform takes it off the shelf; it comes back only through another review."""
     return service.take_down(control, caller, product_id, body.reason)
 
 
 @router.post("/v1/products/{product_id}/revise")
-def revise(control: ControlDep, caller: Manager, product_id: ProductId, body: WordIn) -> ProductDetail:
+def revise(control: ControlDep, caller: Manager, product_id: ProductId, body: ReasonIn) -> ProductDetail:
     """Make it a draft again, to be changed and reviewed again."""
     return service.move(control, caller, product_id, "revise", body.reason)
 
 
 @router.post("/v1/products/{product_id}/retire")
-def retire(control: ControlDep, caller: Manager, product_id: ProductId, body: WordIn) -> ProductDetail:
+def retire(control: ControlDep, caller: Manager, product_id: ProductId, body: ReasonIn) -> ProductDetail:
     """End it for good."""
     return service.move(control, caller, product_id, "retire", body.reason)
 

@@ -56,10 +56,6 @@ class ReviewIn(Body):
     flags_considered: bool = Field(False, description="must be true to approve what has `flags`")
 
 
-class WordIn(Body):
-    reason: Prose
-
-
 class ProductOut(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 

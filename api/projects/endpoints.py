@@ -10,8 +10,7 @@ from api import etags
 from api.auth import Action, Caller, permits
 from api.control import ControlDep
 from api.etags import IfMatch
-from api.fields import Limit, Slug
-from api.jobs.schemas import ReasonIn
+from api.fields import Limit, ReasonIn, Slug
 from api.paging import CursorParam, Page
 from api.projects import service
 from api.projects.schemas import ProjectDecisionIn, ProjectIn, ProjectOut, ProjectState, ProjectSummary

@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from api import etags
-from api.auth import Caller, Role
+from api.auth import CAPACITIES, Caller, capacity_for
 from api.control import Control
 from api.db import Unit
 from api.errors import Conflict, Forbidden, Invalid, NotFound
@@ -23,8 +23,6 @@ from api.projects.schemas import (
     ProjectOut,
     ProjectSummary,
 )
-
-CAPACITIES = frozenset({"data_owner", "operator"})
 
 
 def _everything(caller: Caller) -> bool:
@@ -131,14 +129,12 @@ def _end(unit: Unit, row: Project, to: str, reason: str) -> None:
 
 
 def _capacity(caller: Caller, row: Project) -> str:
-    if Role.DATA_OWNER in caller.roles and caller.institution == row.lab:
-        return "data_owner"
-    if Role.OPERATOR in caller.roles:
-        return "operator"
-    raise Forbidden(
-        "a project is agreed to by the lab's data owner and the operator", "项目由实验室数据负责人与运营方审批",
-        code="not_a_party",
-    )  # fmt: skip
+    if (capacity := capacity_for(caller, row.lab)) is None:
+        raise Forbidden(
+            "a project is agreed to by the lab's data owner and the operator", "项目由实验室数据负责人与运营方审批",
+            code="not_a_party",
+        )  # fmt: skip
+    return capacity
 
 
 def get(control: Control, caller: Caller, project_id: str) -> ProjectOut:

@@ -12,7 +12,7 @@ from api.enterprises.persons import as_person
 from api.enterprises.sessions import Visitor
 from api.enterprises.states import Right
 from api.etags import IfMatch, tell
-from api.fields import Limit
+from api.fields import Limit, ReasonIn
 from api.financing import Module
 from api.paging import CursorParam, Page
 from api.publications import service
@@ -33,7 +33,6 @@ from api.publications.schemas import (
     QuestionOut,
     QuestionState,
     ReviewIn,
-    WordIn,
 )
 
 router = APIRouter(tags=["publications"])
@@ -89,7 +88,7 @@ def change(
 
 
 @router.post("/v1/publications/{publication_id}/submit")
-def submit(control: ControlDep, caller: Writer, publication_id: PublicationId, body: WordIn) -> PublicationDetail:
+def submit(control: ControlDep, caller: Writer, publication_id: PublicationId, body: ReasonIn) -> PublicationDetail:
     """Hand it in for review."""
     return service.submit(control, caller, publication_id, body.reason)
 
@@ -101,7 +100,7 @@ def review(control: ControlDep, caller: Reviewer, publication_id: PublicationId,
 
 
 @router.post("/v1/publications/{publication_id}/withdraw")
-def withdraw(control: ControlDep, caller: Writer, publication_id: PublicationId, body: WordIn) -> PublicationDetail:
+def withdraw(control: ControlDep, caller: Writer, publication_id: PublicationId, body: ReasonIn) -> PublicationDetail:
     """Take it down: its author, or the platform."""
     return service.withdraw(control, caller, publication_id, body.reason)
 
@@ -169,7 +168,7 @@ def my_questions(control: ControlDep, who: Looking, cursor: CursorParam = None, 
 
 
 @router.post("/v1/my/questions/{question_id}/withdraw")
-def take_back(control: ControlDep, who: Deciding, question_id: QuestionId, body: WordIn) -> QuestionOut:
+def take_back(control: ControlDep, who: Deciding, question_id: QuestionId, body: ReasonIn) -> QuestionOut:
     return service.take_back(control, who, question_id, body.reason)
 
 

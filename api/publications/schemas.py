@@ -51,10 +51,6 @@ class ReviewIn(Body):
     opinion: Prose
 
 
-class WordIn(Body):
-    reason: Prose
-
-
 class PublicationOut(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 

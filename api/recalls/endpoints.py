@@ -8,8 +8,7 @@ from fastapi import APIRouter, Depends, Response
 
 from api.auth import Action, Caller, permits
 from api.control import ControlDep
-from api.fields import Limit, ReleaseId, Text
-from api.jobs.schemas import ReasonIn
+from api.fields import Limit, ReasonIn, ReleaseId, Text
 from api.nodes import questions
 from api.nodes.schemas import QuestionId
 from api.recalls import service

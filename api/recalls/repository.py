@@ -12,7 +12,7 @@ from sqlalchemy.orm import Mapped, Session, mapped_column
 from api.db import Audited, Base, Machine, Stateful
 from api.jobs.repository import Job
 from api.recalls.states import NOTICE
-from api.releases.repository import Release
+from api.releases.repository import Release, newest_by_job
 
 
 class ReleaseShare(Audited, Base):
@@ -90,12 +90,7 @@ def releases_of_jobs(
     session: Session, job_ids: set[str], parties: tuple[str, str]
 ) -> Sequence[tuple[Job, Release | None]]:
     """Jobs of a bank and a lab with the newest release of each, oldest job first."""
-    newest = (
-        sa.select(Release.id, Release.job_id)
-        .distinct(Release.job_id)
-        .order_by(Release.job_id, Release.requested_at.desc())
-        .subquery()
-    )
+    newest = newest_by_job()
     query = (
         sa.select(Job, Release)
         .join(newest, newest.c.job_id == Job.id, isouter=True)

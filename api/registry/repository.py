@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import sqlalchemy as sa
 
 from api.jobs.repository import Job, JobReport
 from api.paging import Order
-from api.recalls.repository import ReleaseShare
-from api.releases.repository import Release
+from api.releases.repository import Release, newest_by_job
 
 NEWEST = Order("-trained_at", (JobReport.received_at, JobReport.job_id), descending=True)
 
 
-def newest_release() -> Any:
-    """The newest release of each job."""
-    return (
-        sa.select(Release.id, Release.job_id)
-        .distinct(Release.job_id)
-        .order_by(Release.job_id, Release.requested_at.desc())
-        .subquery()
-    )
-
-
 def models(institution: str | None, stages: frozenset[str] | None) -> sa.Select[tuple[JobReport]]:
-    """Reports of jobs of an institution (None: of all) whose newest release is in one of the states (`None` in it:
-    no release)."""
-    newest = newest_release()
+    """Reports of jobs of an institution (None: of all) whose newest release is in one of `stages` (empty: has none)."""
+    newest = newest_by_job()
     query = (
         sa.select(JobReport)
         .join(Job, Job.id == JobReport.job_id)
@@ -39,7 +25,3 @@ def models(institution: str | None, stages: frozenset[str] | None) -> sa.Select[
     if stages is not None:
         query = query.where(Release.id.is_(None) if not stages else Release.state.in_(stages))
     return query
-
-
-def worst_share(release_id: str) -> sa.Select[tuple[float]]:
-    return sa.select(sa.func.max(ReleaseShare.share)).where(ReleaseShare.release_id == release_id)

@@ -14,6 +14,7 @@ from api.jobs import shaping
 from api.jobs.repository import JobReport
 from api.jobs.service import visible
 from api.paging import Page, page
+from api.recalls.repository import worst
 from api.registry import repository
 from api.registry.schemas import ModelLine, Stage
 from api.releases import repository as releases
@@ -53,7 +54,7 @@ def _line(session: Session, row: JobReport) -> ModelLine:
         trained_at=row.received_at,
         release_id=release.id if release is not None else None,
         released_at=release.released_at if release is not None else None,
-        withdrawn_share=session.scalar(repository.worst_share(release.id)) if release is not None else None,
+        withdrawn_share=worst(session, release.id) if release is not None else None,
         models=shaping.measures(report),
         gain=shaping.gain(report),
     )

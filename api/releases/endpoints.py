@@ -8,8 +8,7 @@ from fastapi import APIRouter, Depends
 
 from api.auth import Action, Caller, permits
 from api.control import ControlDep
-from api.fields import Limit, ReleaseId
-from api.jobs.schemas import ReasonIn
+from api.fields import Limit, ReasonIn, ReleaseId
 from api.paging import CursorParam, Page
 from api.releases import service
 from api.releases.schemas import ConfirmationIn, ReleaseIn, ReleaseOut, ReleaseState, ReviewIn

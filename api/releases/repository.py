@@ -92,6 +92,16 @@ def newest_of_job(session: Session, job_id: str) -> Release | None:
     )
 
 
+def newest_by_job() -> sa.Subquery:
+    """The newest release of each job: id, job_id."""
+    return (
+        sa.select(Release.id, Release.job_id)
+        .distinct(Release.job_id)
+        .order_by(Release.job_id, Release.requested_at.desc())
+        .subquery()
+    )
+
+
 def open_of_job(session: Session, job_id: str) -> Release | None:
     return session.scalar(sa.select(Release).where(Release.job_id == job_id, Release.state.in_(OPEN)))
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.orm import InstrumentedAttribute, Mapped, Session, mapped_column
 
 from api.consents.repository import Consent
 from api.db import Audited, AuditRow, Base
@@ -50,85 +50,39 @@ def audiences(session: Session, before: datetime) -> list[str]:
     return [PLATFORM, *session.scalars(query.order_by(Institution.id))]
 
 
+Column = InstrumentedAttribute[Any]
 Row = tuple[str, str, str, int]  # section, of what, measure, number
 
 
 def rows(session: Session, audience: str, start: datetime, end: datetime) -> list[Row]:
     """What happened within [start, end) that concerns the reader, in numbers."""
     mine = None if audience == PLATFORM else audience
+
+    def counted(section: str, at: Column, names: Sequence[Column], concerns: Any, join: Any = None) -> Iterable[Row]:
+        """Numbers by `names`, the last of which is the measure; `concerns` is the reader's condition."""
+        query = sa.select(*names, sa.func.count()).where(at >= start, at < end).group_by(*names).order_by(*names)
+        if join is not None:
+            query = query.join(*join)
+        if mine is not None:
+            query = query.where(concerns)
+        for *found, number in session.execute(query):
+            yield section, " / ".join(str(name) for name in found[:-1]), str(found[-1]), int(number)
+
+    party = sa.or_(Job.bank == mine, Job.lab == mine)
+    provided = sa.select(Consent.consent_id).where(Consent.provider == mine)
     return [
-        *_consents(session, mine, start, end),
-        *_usage(session, mine, start, end),
-        *_jobs(session, mine, start, end),
-        *_releases(session, mine, start, end),
-        *_acts(session, mine, start, end),
-    ]
-
-
-def _counted(session: Session, section: str, query: sa.Select[Any]) -> Iterable[Row]:
-    for row in session.execute(query):
-        *names, number = row
-        yield section, " / ".join(str(name) for name in names[:-1]), str(names[-1]), int(number)
-
-
-def _consents(session: Session, mine: str | None, start: datetime, end: datetime) -> Iterable[Row]:
-    query = (
-        sa.select(Consent.purpose, Consent.state, sa.func.count())
-        .where(Consent.imported_at >= start, Consent.imported_at < end)
-        .group_by(Consent.purpose, Consent.state)
-        .order_by(Consent.purpose, Consent.state)
-    )
-    if mine is not None:
-        query = query.where(sa.or_(Consent.recipient == mine, Consent.provider == mine))
-    return _counted(session, "consents", query)
-
-
-def _usage(session: Session, mine: str | None, start: datetime, end: datetime) -> Iterable[Row]:
-    query = (
-        sa.select(Usage.institution, Usage.purpose, Usage.content, sa.func.count())
-        .where(Usage.at >= start, Usage.at < end)
-        .group_by(Usage.institution, Usage.purpose, Usage.content)
-        .order_by(Usage.institution, Usage.purpose, Usage.content)
-    )
-    if mine is not None:
-        provided = sa.select(Consent.consent_id).where(Consent.provider == mine)
-        query = query.where(sa.or_(Usage.institution == mine, Usage.consent_id.in_(provided)))
-    return _counted(session, "usage", query)
-
-
-def _jobs(session: Session, mine: str | None, start: datetime, end: datetime) -> Iterable[Row]:
-    query = (
-        sa.select(Job.bank, Job.mode, Job.state, sa.func.count())
-        .where(Job.requested_at >= start, Job.requested_at < end)
-        .group_by(Job.bank, Job.mode, Job.state)
-        .order_by(Job.bank, Job.mode, Job.state)
-    )
-    if mine is not None:
-        query = query.where(sa.or_(Job.bank == mine, Job.lab == mine))
-    return _counted(session, "jobs", query)
-
-
-def _releases(session: Session, mine: str | None, start: datetime, end: datetime) -> Iterable[Row]:
-    query = (
-        sa.select(Job.bank, Release.state, sa.func.count())
-        .join(Job, Job.id == Release.job_id)
-        .where(Release.requested_at >= start, Release.requested_at < end)
-        .group_by(Job.bank, Release.state)
-        .order_by(Job.bank, Release.state)
-    )
-    if mine is not None:
-        query = query.where(sa.or_(Job.bank == mine, Job.lab == mine))
-    return _counted(session, "releases", query)
-
-
-def _acts(session: Session, mine: str | None, start: datetime, end: datetime) -> Iterable[Row]:
-    """Every kind of act in the trail: applications, complaints, sanctions and whatever is added later."""
-    query = (
-        sa.select(AuditRow.object_kind, AuditRow.action, sa.func.count())
-        .where(AuditRow.at >= start, AuditRow.at < end)
-        .group_by(AuditRow.object_kind, AuditRow.action)
-        .order_by(AuditRow.object_kind, AuditRow.action)
-    )
-    if mine is not None:
-        query = query.where(AuditRow.institution == mine)
-    return _counted(session, "acts", query)
+        *counted(
+            "consents", Consent.imported_at, (Consent.purpose, Consent.state),
+            sa.or_(Consent.recipient == mine, Consent.provider == mine),
+        ),
+        *counted(
+            "usage", Usage.at, (Usage.institution, Usage.purpose, Usage.content),
+            sa.or_(Usage.institution == mine, Usage.consent_id.in_(provided)),
+        ),
+        *counted("jobs", Job.requested_at, (Job.bank, Job.mode, Job.state), party),
+        *counted(
+            "releases", Release.requested_at, (Job.bank, Release.state), party, (Release, Release.job_id == Job.id)
+        ),
+        # every kind of act in the trail: applications, complaints, sanctions and whatever is added later
+        *counted("acts", AuditRow.at, (AuditRow.object_kind, AuditRow.action), AuditRow.institution == mine),
+    ]  # fmt: skip

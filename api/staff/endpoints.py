@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from api.auth import Action, Caller, permits
 from api.control import ControlDep
+from api.fields import ReasonIn
 from api.staff import oidc, passkeys, service, sessions
 from api.staff.door import COOKIE
 from api.staff.schemas import (
@@ -26,7 +27,6 @@ from api.staff.schemas import (
     OidcStart,
     People,
     PersonIn,
-    ReasonIn,
     Sessions,
     Started,
     TokenIn,

@@ -6,7 +6,6 @@ proves is for `consent.passkey`.
 
 from __future__ import annotations
 
-import hmac
 import json
 import secrets
 from typing import Any
@@ -24,14 +23,12 @@ from api.auth import Caller
 from api.control import Control
 from api.db import SYSTEM
 from api.enterprises import ceremonies
-from api.enterprises.ceremonies import PasskeyCloned, PasskeyUnknown
+from api.enterprises.ceremonies import PasskeyUnknown
 from api.errors import Conflict
 from api.staff import repository, service, sessions
 from api.staff.repository import StaffPasskey
 from api.staff.schemas import CredentialIn, NewSession, Started
 from api.staff.sessions import Source
-from consent import passkey
-from consent.passkey import PasskeyKey, rp_id_hash
 
 REGISTER, LOGIN = "staff_register", "staff_login"
 
@@ -93,17 +90,8 @@ def login(control: Control, body: CredentialIn, source: Source) -> NewSession:
         person = None if row is None else repository.staff(unit.session, row.staff, lock=True)
         if row is None or row.state != "active" or person is None or person.state != "active":
             raise PasskeyUnknown
-        if answer.user and not hmac.compare_digest(answer.user, person.id.encode()):
-            raise PasskeyUnknown
-        settings = control.settings
-        key = PasskeyKey.from_b64(row.public_key)
-        origin = passkey.check(answer.assertion, key, challenge, rp_id_hash(settings.portal_rp_id))
-        if origin not in settings.origins:
-            raise passkey.WrongRelyingParty(f"made at {origin}, accepted are {', '.join(sorted(settings.origins))}")
-        count = answer.assertion.sign_count
-        if (count or row.sign_count) and count <= row.sign_count:
-            raise PasskeyCloned
-        row.sign_count, row.used_at = count, unit.now
+        row.sign_count = ceremonies.proved(control, answer, challenge, row.public_key, row.sign_count, person.id)
+        row.used_at = unit.now
         unit.session.flush()
         unit.record("staff.passkey.use", row, "signed in", detail={"staff": person.id})
         return sessions.open_session(unit, control, person, sessions.PASSKEY, source)

@@ -68,10 +68,6 @@ class DutiesIn(Body):
     reason: Prose
 
 
-class ReasonIn(Body):
-    reason: Prose
-
-
 class FirstPasswordIn(Body):
     login: Login
     code: Text

@@ -120,7 +120,7 @@ class Idempotency:
             return
         key = headers[HEADER].decode("latin-1")
         if not _KEY.fullmatch(key):
-            await _refused(
+            await problem(
                 422, "Invalid", "bad_idempotency_key",
                 "Idempotency-Key: 1 to 128 visible ASCII characters are needed, a UUID for example",
                 "Idempotency-Key：须为 1 至 128 个可见 ASCII 字符，例如 UUID", scope["path"],
@@ -128,7 +128,7 @@ class Idempotency:
             return
         body = await _read(receive)
         if body is None:
-            await _refused(
+            await problem(
                 413, "Too large", "idempotency_too_large", "Idempotency-Key is not taken with a body beyond 16 MiB",
                 "请求体超过 16 MiB 时不支持 Idempotency-Key", scope["path"],
             )(scope, receive, send)  # fmt: skip
@@ -239,20 +239,16 @@ def _given(body: bytes, receive: Receive) -> Receive:
 
 def _again(known: Claim, fleeting: FleetingAnswer | None, once: Once, path: str) -> Callable[..., Any]:
     if known.fingerprint != once.fingerprint:
-        return _refused(
+        return problem(
             422, "Invalid", "idempotency_key_reused",
             "this Idempotency-Key was used for another request: use a new one",
             "该 Idempotency-Key 已用于其他请求：请更换", path,
         )  # fmt: skip
     answer = known if fleeting is None else fleeting
     if answer.status is None or answer.body is None:
-        return _refused(
+        return problem(
             409, "Conflict", "idempotency_effect_had",
             "this request has had its effect and its answer is not kept: look up what it made",
             "该请求已生效，但其应答未保留：请查询其结果", path,
         )  # fmt: skip
     return Response(base64.b64decode(answer.body), answer.status, headers={**(answer.headers or {}), REPLAYED: "true"})
-
-
-def _refused(status: int, title: str, code: str, detail: str, detail_zh: str, path: str) -> Response:
-    return problem(status, title, code, detail, detail_zh, path)

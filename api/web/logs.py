@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import logging
 import sys
-import time
 from typing import Literal
 
 from pythonjsonlogger.json import JsonFormatter
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.web.observing import Seen
 from api.web.requests import current
-from api.web.routes import template
 
 log = logging.getLogger("creditlab.requests")
 
@@ -53,38 +51,19 @@ def configure(form: Literal["json", "text"], level: int = logging.INFO) -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-class RequestLog:
-    """ASGI middleware: one line when the answer has gone out."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        began = time.perf_counter()
-        status = 0
-
-        async def watch(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, watch)
-        finally:
-            route = template(scope)
-            if route not in _QUIET or status >= 400:
-                info = current.get()
-                log.info(
-                    "request",
-                    extra={
-                        "method": scope["method"],
-                        "route": route,
-                        "status": status,
-                        "ms": round((time.perf_counter() - began) * 1000, 1),
-                        "account": info.account if info is not None else None,
-                    },
-                )
+def request(seen: Seen) -> None:
+    """One line when the answer has gone out."""
+    status = seen.status or 0
+    if seen.route in _QUIET and status < 400:
+        return
+    info = current.get()
+    log.info(
+        "request",
+        extra={
+            "method": seen.method,
+            "route": seen.route,
+            "status": status,
+            "ms": round(seen.seconds * 1000, 1),
+            "account": info.account if info is not None else None,
+        },
+    )

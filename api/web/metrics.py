@@ -5,15 +5,13 @@ Labels are methods, route templates, statuses and states: nothing that names an 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.web.routes import template
+from api.web.observing import Seen
 
 MEDIA_TYPE = CONTENT_TYPE_LATEST
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -50,35 +48,13 @@ class Metrics:
         )  # fmt: skip
         self._standing = _Standing(read)
 
+    def request(self, seen: Seen) -> None:
+        """Counts and times one answer; a request that ended without one was answered 500 further out."""
+        self.requests.labels(seen.method, seen.route, str(seen.status or 500)).inc()
+        self.seconds.labels(seen.method, seen.route).observe(seen.seconds)
+
     def text(self) -> bytes:
         """The exposition, with the gauges of this moment."""
         standing = CollectorRegistry()
         standing.register(self._standing)
         return generate_latest(self.registry) + generate_latest(standing)
-
-
-class RequestMetrics:
-    """ASGI middleware: counts and times every answer under its route's template."""
-
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
-        self._app, self._metrics = app, metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        began = time.perf_counter()
-        status = 500
-
-        async def watch(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-            await send(message)
-
-        try:
-            await self._app(scope, receive, watch)
-        finally:
-            route, method = template(scope), scope["method"]
-            self._metrics.requests.labels(method, route, str(status)).inc()
-            self._metrics.seconds.labels(method, route).observe(time.perf_counter() - began)

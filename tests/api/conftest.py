@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -13,7 +14,7 @@ from api import migrations
 from api.control import utc_now
 from api.db import Database
 from api.embedded import EmbeddedPostgres
-from tests.api.world import World
+from tests.api.world import Origin, World
 
 
 @pytest.fixture(scope="session")
@@ -26,41 +27,70 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostg
     server.stop()
 
 
-@pytest.fixture(scope="session")
-def new_database(postgres: EmbeddedPostgres) -> Iterator[Callable[[], str]]:
-    """Makes a migrated database and returns its address."""
-    admin = sa.create_engine(postgres.url, isolation_level="AUTOCOMMIT")
-    template = "template_lab"
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {template}"))
-    engine = sa.create_engine(postgres.url.replace("/postgres?", f"/{template}?"))
-    migrations.upgrade(engine)
-    engine.dispose()
-    numbers = itertools.count(1)
+SETTLED_AT_BIRTH = frozenset({"suite", "platform", "key_days", "token_days"})
 
-    def make() -> str:
-        name = f"lab_{next(numbers)}"
-        with admin.connect() as connection:
+
+class Databases:
+    """Makes databases, each a copy of one that was made once. Called, it gives the address of a migrated, empty one."""
+
+    def __init__(self, server: EmbeddedPostgres) -> None:
+        self._server = server
+        self._admin = sa.create_engine(server.url, isolation_level="AUTOCOMMIT")
+        self._numbers = itertools.count(1)
+        self._empty = self._make("template0")
+        engine = sa.create_engine(self._url(self._empty))
+        migrations.upgrade(engine)
+        engine.dispose()
+        self._inhabited: dict[tuple[tuple[str, Any], ...], tuple[str, Origin]] = {}
+
+    def _url(self, name: str) -> str:
+        return self._server.url.replace("/postgres?", f"/{name}?")
+
+    def _make(self, template: str) -> str:
+        name = f"lab_{next(self._numbers)}"
+        with self._admin.connect() as connection:
             connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE {template}"))
-        return postgres.url.replace("/postgres?", f"/{name}?")
+        return name
 
-    yield make
-    admin.dispose()
+    def __call__(self) -> str:
+        return self._url(self._make(self._empty))
+
+    def inhabited(self, **settings: Any) -> tuple[str, Origin]:
+        """The address of one with the people of `World.populate`, and what belongs to it."""
+        kept = {name: value for name, value in settings.items() if name in SETTLED_AT_BIRTH}
+        known = tuple(sorted(kept.items()))
+        if known not in self._inhabited:
+            name = self._make(self._empty)
+            world = World(self._url(name), **kept).start().populate()
+            world.close()
+            self._inhabited[known] = name, Origin(world.key, world.keyring, world.origin.secret, world.tokens)
+        template, origin = self._inhabited[known]
+        return self._url(self._make(template)), origin
+
+    def close(self) -> None:
+        self._admin.dispose()
+
+
+@pytest.fixture(scope="session")
+def new_database(postgres: EmbeddedPostgres) -> Iterator[Databases]:
+    databases = Databases(postgres)
+    yield databases
+    databases.close()
 
 
 @pytest.fixture
-def db(new_database: Callable[[], str]) -> Iterator[Database]:
+def db(new_database: Databases) -> Iterator[Database]:
     database = Database(new_database(), utc_now)
     yield database
     database.dispose()
 
 
 @pytest.fixture
-def make_world(new_database: Callable[[], str]) -> Iterator[Callable[..., World]]:
+def make_world(new_database: Databases) -> Iterator[Callable[..., World]]:
     worlds: list[World] = []
 
     def make(**settings: object) -> World:
-        world = World(new_database(), **settings).start().populate()
+        world = World.inhabited(new_database, **settings)
         worlds.append(world)
         return world
 
@@ -75,8 +105,8 @@ def world(make_world: Callable[..., World]) -> World:
 
 
 @pytest.fixture(scope="module")
-def shared(new_database: Callable[[], str]) -> Iterator[World]:
+def shared(new_database: Databases) -> Iterator[World]:
     """One world for the tests of a module that do not disturb each other."""
-    world = World(new_database()).start().populate()
+    world = World.inhabited(new_database)
     yield world
     world.close()

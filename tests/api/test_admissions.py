@@ -13,6 +13,7 @@ from api.client import LabClient
 from api.db import SYSTEM
 from api.enterprises import repository
 from api.workdays import add_workdays, local_day, workdays_between
+from tests.api.conftest import Databases
 from tests.api.test_jobs import refused
 from tests.api.world import World, admin_of
 
@@ -23,9 +24,9 @@ ASSESSMENT = {"reference": "SA-9", "assessor": "某测评中心", "assessed_on":
 
 
 @pytest.fixture(scope="module")
-def house(new_database: Callable[[], str]) -> Iterator[World]:
+def house(new_database: Databases) -> Iterator[World]:
     week = 7 * 86400
-    world = World(new_database(), staff_idle_seconds=week, staff_session_seconds=week).start().populate()
+    world = World.inhabited(new_database, staff_idle_seconds=week, staff_session_seconds=week)
     yield world
     world.close()
 

@@ -19,6 +19,7 @@ from consent.purposes import CATEGORIES, LENDER_CATEGORIES
 from consent.ticket import check_data_permit
 from consent.times import stamp
 from features.catalogue import load
+from tests.api.conftest import Databases
 from tests.api.test_jobs import refused
 from tests.api.world import Enterprise, World
 
@@ -43,9 +44,9 @@ def everyday(shared: World) -> World:
 
 
 @pytest.fixture(scope="module")
-def strict(new_database: Callable[[], str]) -> Iterator[World]:
+def strict(new_database: Databases) -> Iterator[World]:
     """Two verifications of an item a day, and a node is not waited for long."""
-    world = World(new_database(), verifications_per_day=2, data_seconds=3).start().populate()
+    world = World.inhabited(new_database, verifications_per_day=2, data_seconds=3)
     consent(world, "E-data")
     consent(world, "E-late")
     yield world

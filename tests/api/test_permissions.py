@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from re import _constants as words  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import Any
@@ -42,6 +42,7 @@ from api.portal.app import create_portal
 from api.settings import Settings
 from consent.keys import SigningKey
 from tests.api import recording
+from tests.api.conftest import Databases
 from tests.api.financing import ORIGIN, Firm, as_owner, firm
 from tests.api.test_jobs import refused
 from tests.api.world import Clock, World
@@ -65,10 +66,10 @@ OPEN = {
 
 
 @pytest.fixture(scope="module")
-def house(new_database: Callable[[], str]) -> Iterator[World]:
+def house(new_database: Databases) -> Iterator[World]:
     """A world that is knocked at thousands of times from one address."""
     with recording.paused():
-        world = World(new_database(), rate_failures_per_minute=1_000_000, rate_per_minute=1_000_000).start().populate()
+        world = World.inhabited(new_database, rate_failures_per_minute=1_000_000, rate_per_minute=1_000_000)
     yield world
     world.close()
 

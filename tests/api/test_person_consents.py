@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,6 +20,7 @@ from consent.canonical import canonical
 from consent.receipt import verify
 from consent.signed import sign
 from consent.times import stamp
+from tests.api.conftest import Databases
 from tests.api.test_consent_requests import answer, ask, take
 from tests.api.test_enterprises import ORIGIN, Browser, enrol
 from tests.api.test_jobs import refused
@@ -365,8 +365,8 @@ def test_what_was_said_is_not_rewritten_and_a_bank_writes_none(shared: World) ->
 
 
 @pytest.fixture(scope="module")
-def coded(request: pytest.FixtureRequest, new_database: Callable[[], str]) -> Any:
-    world = World(new_database(), portal_session_code=True).start().populate()
+def coded(request: pytest.FixtureRequest, new_database: Databases) -> Any:
+    world = World.inhabited(new_database, portal_session_code=True)
     yield world
     world.close()
 

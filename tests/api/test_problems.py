@@ -6,7 +6,7 @@ import itertools
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
@@ -27,6 +27,7 @@ from schemathesis.specs.openapi.checks import (
 from api.auth import PERMISSIONS, Action, Role, actions_by_route
 from api.client import LabClient
 from tests.api import recording
+from tests.api.conftest import Databases
 from tests.api.financing import Firm, Loan, firm, officer, shelved
 from tests.api.test_permissions import address
 from tests.api.world import World
@@ -180,11 +181,11 @@ def objects(world: World, who: Firm, bank: LabClient) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def house(new_database: Callable[[], str]) -> Iterator[World]:
+def house(new_database: Databases) -> Iterator[World]:
     """A world that is asked thousands of times from one address, and whose nodes have nothing to say."""
     often = {"rate_failures_per_minute": 1_000_000, "rate_per_minute": 1_000_000}
     with recording.paused():
-        world = World(new_database(), score_seconds=0.05, **often).start().populate()
+        world = World.inhabited(new_database, score_seconds=0.05, **often)
     yield world
     world.close()
 

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from api.staff import passwords
 from api.staff.door import COOKIE
 from api.workdays import local_day
+from tests.api.conftest import Databases
 from tests.api.test_jobs import refused
 from tests.api.world import PASSWORD, Signed, World
 from tests.support.authenticator import Passkey, unb64u
@@ -39,8 +40,8 @@ def cheap_hashes() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def house(new_database: Callable[[], str]) -> Iterator[World]:
-    world = World(new_database(), rate_failures_per_minute=1_000_000, portal_origins=ORIGIN).start().populate()
+def house(new_database: Databases) -> Iterator[World]:
+    world = World.inhabited(new_database, rate_failures_per_minute=1_000_000, portal_origins=ORIGIN)
     yield world
     world.close()
 
@@ -448,9 +449,9 @@ def provider() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def federated(new_database: Callable[[], str], provider: str) -> Iterator[World]:
+def federated(new_database: Databases, provider: str) -> Iterator[World]:
     settings = {"oidc_issuer": provider, "oidc_client_id": CLIENT, "portal_origins": ORIGIN}
-    world = World(new_database(), **settings).start().populate()
+    world = World.inhabited(new_database, **settings)
     employ(world.admin("admin.f", "bank-a"), "li.na", external=f"{provider}#u-77")
     yield world
     world.close()

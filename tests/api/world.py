@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 import pyotp
@@ -34,6 +34,7 @@ from api.settings import Settings
 from api.workdays import local_day
 from consent import artefact, templates
 from consent.canonical import digest
+from consent.keyring import Keyring
 from consent.keys import SigningKey
 from consent.signed import sign
 from consent.times import stamp
@@ -42,6 +43,9 @@ from tests.api import recording
 from tests.api.recording import Recorder
 from tests.support.control_plane import free_port
 from tests.support.papers import PAPERS
+
+if TYPE_CHECKING:
+    from tests.api.conftest import Databases
 
 SHA = "ab" * 32
 COLUMNS = [{"name": "age", "kind": "numeric"}, {"name": "state", "kind": "categorical"}]
@@ -219,12 +223,21 @@ class FakeNode:
         return item
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What belongs to a database that is a copy of one in which a world was populated."""
+
+    key: SigningKey
+    keyring: Keyring
+    secret: PlatformSecret
+    tokens: dict[str, str]
+
+
 class World:
     """Control plane, people and nodes. `close` ends it."""
 
-    def __init__(self, url: str, **settings: Any) -> None:
+    def __init__(self, url: str, *, origin: Origin | None = None, **settings: Any) -> None:
         self.clock = Clock()
-        self.key = SigningKey.generate()
         self.db = Database(url, self.clock)
         given = {
             "home": Path("/nonexistent"),
@@ -234,9 +247,10 @@ class World:
             **settings,
         }
         self.settings = Settings.read({}, **given)
-        self.keyring = founded(self.key, self.settings.platform, self.clock(), self.settings.key_days)
+        self.origin = origin or self._origin()
+        self.key, self.keyring = self.origin.key, self.origin.keyring
         hub = Hub(self.db.conninfo)
-        self.control = Control(self.settings, self.db, self.key, hub, self.keyring, PlatformSecret.new())
+        self.control = Control(self.settings, self.db, self.key, hub, self.keyring, self.origin.secret)
         self.app = create_app(self.control)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -249,12 +263,24 @@ class World:
         )
         self.server = uvicorn.Server(config)
         self.thread = threading.Thread(target=self.server.run, daemon=True)
-        self.tokens: dict[str, str] = {"operator": new_token()}
+        self.tokens = dict(self.origin.tokens)
         self.clients: list[LabClient] = []
         self.nodes: list[FakeNode] = []
-        install_operator(self.control, self.tokens["operator"])
+        if origin is None:
+            install_operator(self.control, self.tokens["operator"])
 
-    def start(self) -> World:
+    def _origin(self) -> Origin:
+        key = SigningKey.generate()
+        keyring = founded(key, self.settings.platform, self.clock(), self.settings.key_days)
+        return Origin(key, keyring, PlatformSecret.new(), {"operator": new_token()})
+
+    @classmethod
+    def inhabited(cls, databases: Databases, *args: Any, **settings: Any) -> Self:
+        """Started, with everybody in it. Only a session's first world is populated over HTTP; others get a copy."""
+        url, origin = databases.inhabited(**settings)
+        return cls(url, *args, origin=origin, **settings).start()._meet()
+
+    def start(self) -> Self:
         self.thread.start()
         deadline = time.monotonic() + 10
         while not self.server.started:
@@ -279,8 +305,11 @@ class World:
         return client
 
     def person(self, name: str, institution: str, *roles: str) -> LabClient:
-        self.tokens[name] = self.operator.add_account(name, institution, roles)["token"]
+        self._account(name, institution, *roles)
         return self.client(name)
+
+    def _account(self, name: str, institution: str, *roles: str) -> None:
+        self.tokens[name] = self.operator.add_account(name, institution, roles)["token"]
 
     def apply(self, institution: str, *admins: dict[str, str], kind: str = "open", **more: Any) -> dict[str, Any]:
         """A written application naming two admins, approved and carried out. Returns what was carried out."""
@@ -326,24 +355,37 @@ class World:
         return Signed(token, session.json()["session_id"], totp, self.client(login))
 
     def node(self, name: str, role: str, institution: str) -> FakeNode:
-        self.tokens[name] = self.operator.add_account(name, institution, ["node"])["token"]
+        self._account(name, institution, "node")
+        return self._node(name, role, institution)
+
+    def _node(self, name: str, role: str, institution: str) -> FakeNode:
         node = FakeNode(self.url, self.tokens[name], name, role, institution)
         self.nodes.append(node)
         return node
 
-    def populate(self) -> World:
+    def populate(self) -> Self:
         """A bank, a lab, everybody who works there, and both nodes registered."""
         self.operator.add_institution("bank-a", "Bank A", "bank")
         self.operator.add_institution("lab", "Public credit lab", "lab")
-        self.risk = self.person("risk", "bank-a", "risk")
-        self.owner = self.person("owner", "lab", "data_owner")
-        self.reviewers = [self.person(f"reviewer{i}", "platform", "reviewer") for i in (1, 2, 3)]
-        self.gateway = self.person("gateway", "platform", "gateway")
-        self.bank = self.node("bank-node", "bank", "bank-a")
-        self.lab = self.node("lab-node", "lab", "lab")
+        self._account("risk", "bank-a", "risk")
+        self._account("owner", "lab", "data_owner")
+        for name in ("reviewer1", "reviewer2", "reviewer3"):
+            self._account(name, "platform", "reviewer")
+        self._account("gateway", "platform", "gateway")
+        self._account("bank-node", "bank-a", "node")
+        self._account("lab-node", "lab", "node")
+        self._meet()
+        self.project("sme")
+        return self
+
+    def _meet(self) -> Self:
+        """A client for everybody whom `populate` puts into a world; the nodes tell that they are there."""
+        self.risk, self.owner, self.gateway = (self.client(name) for name in ("risk", "owner", "gateway"))
+        self.reviewers = [self.client(f"reviewer{i}") for i in (1, 2, 3)]
+        self.bank = self._node("bank-node", "bank", "bank-a")
+        self.lab = self._node("lab-node", "lab", "lab")
         self.bank.register()
         self.lab.register()
-        self.project("sme")
         return self
 
     def project(self, project_id: str, **changes: Any) -> dict[str, Any]:

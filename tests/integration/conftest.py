@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.support.control_plane import free_port
 from tests.support.lab import Enterprises, Lab, running_lab
 
+_numbers = itertools.count(1)
 # A category value on both sides: wherever it is found outside the owners' own tables, plaintext was left behind.
 MARKER = "plaintext-marker-7f3a9c"
 
@@ -63,6 +66,16 @@ def ids(first: int, last: int) -> list[str]:
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     with running_lab(tmp_path_factory.mktemp("lab")) as lab:
         yield lab
+
+
+@pytest.fixture
+def bank(running: Lab) -> Iterator[str]:
+    """A bank of its own for each test, and no node of another test's."""
+    name = f"bank{next(_numbers)}"
+    running.admit(name)
+    running.relay_port = free_port()
+    yield name
+    running.stop()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ Two real nodes and a real control plane in every test; zone mode where the endin
 
 from __future__ import annotations
 
-import itertools
 import socket
 import time
 from collections.abc import Iterator
@@ -17,24 +16,12 @@ import pytest
 
 from enclave import pki
 from tests.integration.conftest import consented, ids, write_tables
-from tests.support.control_plane import free_port
 from tests.support.lab import Lab
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("clean_disk")]
 LIMIT = 60.0  # seconds from the fault to the end on both sides
-_numbers = itertools.count(1)
 TINY = {"name": "boosting", "params": {"rounds": 8, "max_depth": 2}}
 LONG = {"name": "boosting", "params": {"rounds": 60, "max_depth": 4}}
-
-
-@pytest.fixture
-def bank(running: Lab) -> Iterator[str]:
-    """A bank of its own for each test, and no node of another test's."""
-    name = f"bank{next(_numbers)}"
-    running.admit(name)
-    running.relay_port = free_port()
-    yield name
-    running.stop()
 
 
 def start(lab: Lab, bank: str, tables: Path, **bank_options: object) -> None:

@@ -5,9 +5,7 @@ Two real nodes and a real control plane (R14, R17, R44; PIPL §15).
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +13,11 @@ import pytest
 
 from api.client import LabError
 from tests.integration.conftest import consented, ids
-from tests.support.control_plane import free_port
 from tests.support.lab import Enterprises, Lab
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("clean_disk")]
-_numbers = itertools.count(1)
 LONG = {"name": "boosting", "params": {"rounds": 24, "max_depth": 3}}
 SMALL = {"name": "boosting", "params": {"rounds": 12, "max_depth": 3}}
-
-
-@pytest.fixture
-def bank(running: Lab) -> Iterator[str]:
-    """A bank of its own for each test, and no node of another test's."""
-    name = f"bank{next(_numbers)}"
-    running.admit(name)
-    running.relay_port = free_port()
-    yield name
-    running.stop()
 
 
 def start(lab: Lab, bank: str, tables: Path, settings: str = "") -> Enterprises:

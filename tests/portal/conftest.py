@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from playwright.sync_api import Browser, sync_playwright
 
 from enclave import pki
-from tests.api.conftest import new_database, postgres  # noqa: F401
+from tests.api.conftest import Databases, new_database, postgres  # noqa: F401
 from tests.api.world import World, any_ca
 from tests.portal.visit import Visit
 
@@ -46,10 +46,9 @@ class PortalWorld(World):
 
 
 @pytest.fixture(scope="module")
-def world(new_database: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalWorld]:  # noqa: F811
-    world = PortalWorld(new_database(), tmp_path_factory.mktemp("pki"), portal_session_code=True)
-    world.start().populate()
-    yield world  # type: ignore[misc]
+def world(new_database: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PortalWorld]:  # noqa: F811
+    world = PortalWorld.inhabited(new_database, tmp_path_factory.mktemp("pki"), portal_session_code=True)
+    yield world
     world.close()
 
 

@@ -37,6 +37,7 @@ def run_of(operator: LabClient, flow_id: str) -> dict | None:
 
 def ended(operator: LabClient, flow_id: str) -> dict | None:
     run = run_of(operator, flow_id)
+    assert run is None or run["name"] == "monthly_reports"
     return run if run is not None and run["status"] in ("SUCCESS", "ERROR") else None
 
 
