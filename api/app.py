@@ -12,8 +12,10 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import sqlalchemy as sa
+from anyio import CapacityLimiter
 from fastapi import Depends, FastAPI, Response
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
@@ -40,6 +42,7 @@ from api.enterprises import endpoints as enterprises
 from api.errors import Problem, Unavailable
 from api.flows import endpoints as flows
 from api.guarantees import endpoints as guarantees
+from api.incidents import endpoints as incidents
 from api.institutions import endpoints as institutions
 from api.institutions import sanctions
 from api.jobs import endpoints as jobs
@@ -72,6 +75,8 @@ from api.web.metrics import Metrics
 from api.web.observing import Observe
 from api.web.rates import RateLimit
 from api.web.requests import RequestIds
+from api.web.routing import RouteIndex
+from api.web.threads import THREADS, in_one_thread
 
 log = logging.getLogger("creditlab.api")
 
@@ -166,6 +171,8 @@ def create_app(control: Control) -> FastAPI:
         docs_url=None,  # the stock pages load scripts from a CDN
         redoc_url=None,
         lifespan=lifespan,
+        # the framework's own would tell addresses and texts of errors; ours is `api.web.tracing`
+        telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.control = control
     app.state.deliveries = Deliveries(control.settings.redelivery_seconds)
@@ -215,6 +222,7 @@ def create_app(control: Control) -> FastAPI:
         publications,
         statistics,
         clocks,
+        incidents,
     )
     for part in parts:
         # the routes themselves: `include_router` analyses every signature again, .4 s for each app
@@ -246,6 +254,11 @@ def create_app(control: Control) -> FastAPI:
 
     app.mount("/portal", create_portal(control))
     actions_by_route(app)
+    threads = CapacityLimiter(THREADS)
+    for route in app.router.routes:
+        if isinstance(route, APIRoute):
+            in_one_thread(route, threads)
+    app.router.middleware_stack = RouteIndex(app.router)
     endpoint = control.settings.otlp_endpoint
     traces = tracing.install(app, tracing.otlp(endpoint)) if endpoint is not None else None
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]

@@ -25,6 +25,7 @@ from api.disputes.states import DISPUTE
 from api.enterprises.states import CORRECTION, ENTERPRISE
 from api.errors import Forbidden
 from api.guarantees.states import GUARANTEE
+from api.incidents.states import INCIDENT
 from api.institutions.states import STANDING
 from api.jobs.states import JOB
 from api.products.states import PRODUCT
@@ -107,6 +108,7 @@ class Resource(StrEnum):
     QUESTION = "question"
     STATISTICS = "statistics"
     CLOCK = "clock"
+    INCIDENT = "incident"
     DATA = "data"  # about one enterprise, from a lab's store
     OWN = "own"  # an enterprise's own, through its people
 
@@ -211,6 +213,9 @@ class Action(StrEnum):
     QUESTION_ASSIGN = "question.assign"
     STATISTICS_READ = "statistics.read"
     CLOCK_READ = "clock.read"
+    INCIDENT_REPORT = "incident.report"
+    INCIDENT_READ = "incident.read"
+    INCIDENT_HANDLE = "incident.handle"
     MY_READ = "my.read"
     MY_WRITE = "my.write"
 
@@ -371,6 +376,10 @@ PERMISSIONS: dict[Action, Permission] = {
     Action.QUESTION_ASSIGN: grant(Resource.QUESTION, Right.REVIEW, _O, states=moving(QUESTION)),
     Action.STATISTICS_READ: grant(Resource.STATISTICS, Right.EXPORT, _O, _F),
     Action.CLOCK_READ: grant(Resource.CLOCK, Right.QUERY, _O, _F),
+    # whoever notices one reports it (R16)
+    Action.INCIDENT_REPORT: grant(Resource.INCIDENT, Right.ENTRY, *Role),
+    Action.INCIDENT_READ: grant(Resource.INCIDENT, Right.QUERY, *Role),
+    Action.INCIDENT_HANDLE: grant(Resource.INCIDENT, Right.REVIEW, _O, states=moving(INCIDENT)),
     # by no role: an enterprise's people come in by their own session (api.enterprises.persons)
     Action.MY_READ: grant(Resource.OWN, Right.QUERY),
     Action.MY_WRITE: grant(Resource.OWN, Right.ENTRY),

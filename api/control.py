@@ -32,7 +32,7 @@ class Control:
     started_at: datetime = field(default_factory=utc_now)
 
 
-def _control(request: Request) -> Control:
+async def _control(request: Request) -> Control:  # a plain function would be called in a thread of its own
     control: Control = request.app.state.control
     return control
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import secrets
 import signal
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
+import uvloop
 
 from api import migrations, platform_keys
 from api.app import create_app
@@ -26,6 +28,7 @@ from api.hub import Hub
 from api.institutions.service import install_operator
 from api.platform_secret import PlatformSecret
 from api.settings import Settings
+from api.web.heads import BoundedHeads
 
 log = logging.getLogger("creditlab.serve")
 
@@ -177,6 +180,7 @@ def serve(settings: Settings) -> int:
                 app = create_app(control)
                 config = uvicorn.Config(
                     app,
+                    http=BoundedHeads,
                     ssl_certfile=str(home.certificate),
                     ssl_keyfile=str(home.certificate_key),
                     log_level="warning",
@@ -194,7 +198,10 @@ def serve(settings: Settings) -> int:
                 server = _Server(config, hub)
                 with running(Flows(control, worker_name(home))):
                     starting = False
-                    asyncio.run(server.serve(sockets=[sock]))
+                    # what stands now stands until the end: never looked through again while requests wait
+                    gc.collect()
+                    gc.freeze()
+                    uvloop.run(server.serve(sockets=[sock]))
                 return 0 if server.started else 1
         finally:
             for number, handler in previous.items():

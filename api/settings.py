@@ -94,6 +94,10 @@ class Settings(BaseModel):
     guarantee_days: Annotated[int, Field(ge=1, le=60)] = 5  # a guarantor answers
     question_days: Annotated[int, Field(ge=1, le=60)] = 5  # a question is answered
     clock_reminders: str = "2,1"  # working days before a deadline, comma between; empty: none
+    # security incidents (R16): reported after they were noticed, acknowledged by the operator, closed after that
+    incident_report_hours: Annotated[float, Field(gt=0, le=168)] = 1
+    incident_acknowledge_hours: Annotated[float, Field(gt=0, le=168)] = 1
+    incident_close_days: Annotated[int, Field(ge=1, le=365)] = 30
     # statistics of others are shown for groups of at least so many enterprises
     statistics_least: Annotated[int, Field(ge=1, le=1000)] = 3
     consent_batch: Annotated[int, Field(gt=0, le=5000)] = 1000

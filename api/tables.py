@@ -19,6 +19,7 @@ from api.enterprises import own as _own  # noqa: F401
 from api.enterprises import repository as _enterprises  # noqa: F401
 from api.flows import repository as _flows  # noqa: F401
 from api.guarantees import repository as _guarantees  # noqa: F401
+from api.incidents import repository as _incidents  # noqa: F401
 from api.institutions import repository as _institutions  # noqa: F401
 from api.jobs import repository as _jobs  # noqa: F401
 from api.ledger import repository as _ledger  # noqa: F401

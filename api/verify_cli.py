@@ -1,8 +1,9 @@
 """`creditlab verify`: checks a receipt or a ledger record offline and says in Chinese and English what is proved.
 
-It takes a receipt, a receipt with its proof in one file, or a ledger record (a document with salt and proof). Owns the
-words. It asks no server and decides nothing: `consent.receipt` and `consent.ledger` check, this prints. Exit code 0
-when it holds, 1 when it is refused.
+It takes a receipt, a receipt with its proof in one file, a ledger record (a document with salt and proof), or what a
+node proves of an enterprise's data in joint training. Owns the words. It asks no server and decides nothing:
+`consent.receipt`, `consent.ledger` and `consent.node_log` check, this prints. Exit code 0 when it holds, 1 when it is
+refused.
 """
 
 from __future__ import annotations
@@ -18,17 +19,24 @@ if TYPE_CHECKING:
     from consent.keyring import Keyring
     from consent.keys import VerifyingKey
     from consent.ledger import Proven
+    from consent.node_log import NodeUse
     from consent.receipt import ReceiptView
     from consent.signed import Document
 
-app = typer.Typer(help="核验回执或日志凭据 · verify a receipt or a ledger record", pretty_exceptions_enable=False)
+app = typer.Typer(
+    help="核验回执、日志凭据或使用证明 · verify a receipt, a ledger record or a proof of use",
+    pretty_exceptions_enable=False,
+)
 Line = tuple[str, str]
 
 
 @app.command()
 def verify(
     receipt: Annotated[
-        Path, typer.Argument(help="回执或日志凭据 · a receipt or a ledger record", exists=True, dir_okay=False)
+        Path,
+        typer.Argument(
+            help="回执、日志凭据或使用证明 · a receipt, a ledger record or a proof of use", exists=True, dir_okay=False
+        ),
     ],
     keys: Annotated[Path, typer.Option(help="平台密钥环 · the platform's keyring", exists=True, dir_okay=False)],
     trust: Annotated[
@@ -46,7 +54,8 @@ def verify(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
 ) -> None:
-    """离线核验回执或日志凭据 · check a receipt or a ledger record offline."""
+    """离线核验回执、日志凭据或使用证明 · check a receipt, a ledger record or a proof of use offline."""
+    from consent import node_log
     from consent import receipt as receipts
     from consent.canonical import canonical
     from consent.errors import Refused
@@ -64,6 +73,11 @@ def verify(
             record = records.load(given)
             proven = records.check(record, keyring, witnesses=names, quorum=len(names))
             _print_record(receipt, record, proven, keyring, trusted=trust is not None, as_json=as_json, names=names)
+            return
+        if node_log.is_file(parts):
+            files = node_log.load(given)
+            uses = [node_log.check(one, keyring, witnesses=names, quorum=len(names)) for one in files]
+            _print_uses(receipt, uses, keyring, trusted=trust is not None, as_json=as_json, names=names)
             return
         shown = load(proof.read_bytes()) if proof else None
         if parts == _BUNDLE:
@@ -168,6 +182,85 @@ def _print_record(
     _section("未证明 · not proved", "–", not_proved)
 
 
+def _print_uses(
+    path: Path,
+    uses: list[NodeUse],
+    keyring: Keyring,
+    *,
+    trusted: bool,
+    as_json: bool,
+    names: dict[str, VerifyingKey],
+) -> None:
+    from consent.node_log import told
+    from consent.usage import sentence
+
+    not_proved = [
+        (
+            "节点没有遗漏：未记入节点日志的使用无从证明",
+            "that a node left nothing out: what it never entered in its log cannot be proved",
+        ),
+        (
+            "节点密钥由谁掌握：由平台登记并以账本担保",
+            "who holds a node's key: the platform took it and vouches by its ledger",
+        ),
+        _OWN_TIMES,
+        *_untrusted(keyring, trusted),
+        *([] if names else [_NOT_WITNESSED]),
+    ]
+    found = []
+    for one in uses:
+        zh, en = sentence(told(one.use, one.job))
+        proved = [*_use_proved(one), *_witnessed(names)]
+        found.append(
+            {
+                "node": one.by.node,
+                "node_key": one.by.key.b64,
+                "use": one.use,
+                "job": one.job,
+                "sentence": {"zh": zh, "en": en},
+                "proved": [{"zh": zh, "en": en} for zh, en in proved],
+            }
+        )
+        if not as_json:
+            typer.echo(f"使用证明有效 · the proof of use holds: {path}")
+            typer.echo(f"  {zh}\n  {en}")
+            typer.echo(f"  节点公钥 the node's key: {one.by.key.b64}")
+            _section("已证明 · proved", "✓", proved)
+    if as_json:
+        told_not = [{"zh": zh, "en": en} for zh, en in not_proved]
+        typer.echo(json.dumps({"valid": True, "uses": found, "not_proved": told_not}, ensure_ascii=False))
+        return
+    if not uses:
+        typer.echo(f"文件中没有使用 · the file holds no use: {path}")
+    _section("未证明 · not proved", "–", not_proved)
+
+
+def _use_proved(use: NodeUse) -> list[Line]:
+    by, own, platform = use.by, use.in_node, use.in_platform
+    return [
+        (
+            f"节点 {by.node} 的使用日志共 {by.head.size} 条，第 {own.recorded.sequence} 条即该使用（自 0 起）",
+            f"the use is entry {own.recorded.sequence} (from 0) of the {by.head.size} in the log of node {by.node}",
+        ),
+        (
+            f"该日志就作业 {by.job_id} 的树头（{by.head.at}）即账本 {platform.head.log_id} 第 "
+            f"{platform.recorded.sequence} 条（{platform.recorded.entry.at}）",
+            f"that log's head ({by.head.at}) is entry {platform.recorded.sequence} ({platform.recorded.entry.at}) of "
+            f"ledger {platform.head.log_id}, for job {by.job_id}",
+        ),
+        (
+            f"作业由 {use.job['institution']} 的 {use.job['user']} 提出，其记录为账本第 "
+            f"{use.job_in_platform.recorded.sequence} 条",
+            f"{use.job['user']} of {use.job['institution']} asked for the job, entry "
+            f"{use.job_in_platform.recorded.sequence} of the ledger",
+        ),
+    ]
+
+
+_OWN_TIMES = (
+    "登记时间由节点与平台自行声明，并非独立时间戳",
+    "the times are the node's and the platform's own word, not an independent time stamp",
+)
 _NOT_WITNESSED = (
     "账本树头是否有见证方副署：未核对（--witness）",
     "that witnesses cosigned the ledger's head: this was not checked (--witness)",

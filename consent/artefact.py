@@ -337,6 +337,7 @@ CHECKS: Mapping[str, Callable[[Any], None]] = {
     "transition": check_transition,
     "institution_state": check_institution_state,
     **person.CHECKS,
+    **person.PLATFORM_CHECKS,
 }
 
 

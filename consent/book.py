@@ -162,8 +162,8 @@ class ConsentBook:
             self._institutions.setdefault(body["institution"], []).append((seq, body["state"]))
         elif body["type"] == "transition":
             self._move(document, body, seq)
-        elif body["type"] == person.WITHDRAWAL:
-            self._take_back(body, seq)
+        elif body["type"] in (person.WITHDRAWAL, person.EXPIRY):
+            self._end_word(body, seq)
         elif artefact.signer_of(body) == "person":
             self._say(body, seq)
         else:
@@ -198,7 +198,8 @@ class ConsentBook:
         self._words.setdefault(word.offered, []).append(word)
         self._references[body["consent_id"]] = word.offered
 
-    def _take_back(self, body: Mapping[str, Any], seq: int) -> None:
+    def _end_word(self, body: Mapping[str, Any], seq: int) -> None:
+        """A person takes the own consent back, or the platform says that it has run out."""
         word = self.word(body["consent_id"])
         if word is None:
             raise artefact.MalformedDocument(
@@ -206,7 +207,7 @@ class ConsentBook:
             )
         if (word.terms["person"], word.terms["enterprise"]) != (body["person"], body["enterprise"]):
             raise NotThePerson(f"consent {body['consent_id']} is not one of {body['person']}")
-        if word.life.state is State.WITHDRAWN:
+        if word.life.state is State.WITHDRAWN and body["type"] == person.WITHDRAWAL:
             return  # withdrawn is final: the first withdrawal counts
         life = apply(word.life, body)
         said = self._words[word.offered]

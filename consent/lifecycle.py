@@ -83,6 +83,9 @@ PERSON_ACTIONS: Mapping[str, Action] = {
     "person_withdrawal": Action.WITHDRAW,
 }
 
+# The platform's word that a person's own consent has run out, as `expire` is for an enterprise's.
+PERSON_EXPIRY = "person_expiry"
+
 # Who signs a transition document; an answer (consent, refusal) is always the enterprise's.
 SIGNERS: Mapping[Action, str] = {
     Action.PAUSE: "enterprise",
@@ -263,6 +266,14 @@ def _answer(life: Life, body: Body) -> Life:
     return Life(life.consent_id, after, life.sequence + 1, digest(body), max(at, life.at), body["valid_until"])
 
 
+def _run_out(life: Life, at: str) -> None:
+    if at < life.valid_until:
+        raise NotYetExpired(
+            f"consent {life.consent_id} is valid until {life.valid_until}",
+            f"授权 {life.consent_id} 有效期至 {life.valid_until}，尚未到期",
+        )
+
+
 def _transition(life: Life, body: Body) -> Life:
     action, at = Action(body["action"]), body["at"]
     # a withdrawal is final, so its place decides nothing: it may come without one and never fails for being out of
@@ -272,11 +283,8 @@ def _transition(life: Life, body: Body) -> Life:
     after = _moved(life.state, action, life.consent_id)
     if action is not Action.WITHDRAW:
         _not_older(life, at)
-    if action is Action.EXPIRE and at < life.valid_until:
-        raise NotYetExpired(
-            f"consent {life.consent_id} is valid until {life.valid_until}",
-            f"授权 {life.consent_id} 有效期至 {life.valid_until}，尚未到期",
-        )
+    if action is Action.EXPIRE:
+        _run_out(life, at)
     if action is Action.RESUME and at >= life.valid_until:
         raise AlreadyExpired(
             f"consent {life.consent_id} ran out at {life.valid_until}: renew it",
@@ -298,6 +306,10 @@ def apply(life: Life | None, body: Body) -> Life:
         return _transition(life, body)
     if body["type"] == "person_withdrawal":
         after = _moved(life.state, PERSON_ACTIONS[body["type"]], life.consent_id)
+        return replace(life, state=after, sequence=life.sequence + 1, head=digest(body), at=max(body["at"], life.at))
+    if body["type"] == PERSON_EXPIRY:
+        after = _moved(life.state, Action.EXPIRE, life.consent_id)
+        _run_out(life, body["at"])
         return replace(life, state=after, sequence=life.sequence + 1, head=digest(body), at=max(body["at"], life.at))
     if body["type"] == "request" or life.state is not State.REQUESTED:
         raise IllegalTransition(

@@ -17,11 +17,12 @@ from consent.canonical import digest
 from consent.errors import MalformedDocument
 from consent.evidence import PASSKEY, SESSION_CODE
 from consent.form import Body, Field
-from consent.lifecycle import Life, State
+from consent.lifecycle import PERSON_EXPIRY, Life, State
 from consent.purposes import PERSONAL_CATEGORIES
 
 VERSION = 1
 CONSENT, REFUSAL, WITHDRAWAL = "person_consent", "person_refusal", "person_withdrawal"
+EXPIRY = PERSON_EXPIRY
 SOLE_TRADER = "sole_trader"
 EVIDENCE = (PASSKEY, SESSION_CODE)
 OFFERED = (
@@ -45,6 +46,8 @@ _ANSWER = frozenset(
     )
 )  # fmt: skip
 _WITHDRAWAL = frozenset({"type", "version", "consent_id", "person", "enterprise", "at", "evidence"})
+
+_EXPIRY = _WITHDRAWAL - {"evidence"}
 
 
 class NothingConcerns(MalformedDocument):
@@ -136,6 +139,20 @@ def withdrawal(*, consent_id: str, person: str, enterprise: str, at: str, eviden
     return body
 
 
+def expiry(*, consent_id: str, person: str, enterprise: str, at: str) -> Body:
+    """Body of the platform's word that a person's consent has run out: nodes and banks hear of it as of any end."""
+    body = {
+        "type": EXPIRY,
+        "version": VERSION,
+        "consent_id": consent_id,
+        "person": person,
+        "enterprise": enterprise,
+        "at": at,
+    }
+    check_expiry(body)
+    return body
+
+
 # ---- checks --------------------------------------------------------------------------------------------------------
 
 
@@ -179,11 +196,20 @@ def check_withdrawal(body: Any) -> None:
     form.check_evidence(body["evidence"], EVIDENCE)
 
 
+def check_expiry(body: Any) -> None:
+    """Raises MalformedDocument unless `body` is a well-formed expiry of a person's consent."""
+    body = form.fields_of(body, EXPIRY, _EXPIRY, VERSION)
+    form.text(body, "consent_id", "person", "enterprise")
+    form.time(body["at"], "at")
+
+
+# what the person signs, and what the platform signs of it
 CHECKS: Mapping[str, Callable[[Any], None]] = {
     CONSENT: check_consent,
     REFUSAL: check_refusal,
     WITHDRAWAL: check_withdrawal,
 }
+PLATFORM_CHECKS: Mapping[str, Callable[[Any], None]] = {EXPIRY: check_expiry}
 
 
 # ---- what has been said, and whether it is enough ------------------------------------------------------------------
@@ -191,7 +217,7 @@ CHECKS: Mapping[str, Callable[[Any], None]] = {
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """One answer of one person and what became of it; `ended` is the withdrawal's (feed position, time)."""
+    """One answer of one person and what became of it; `ended` is (feed position, time) of the withdrawal or expiry."""
 
     life: Life
     offered: str
@@ -203,9 +229,7 @@ class Word:
 
     def state_by(self, seq: int | None) -> State:
         """The state as of a feed position at or after the word's own; the newest for None."""
-        if self.ended is not None and (seq is None or self.ended[0] <= seq):
-            return State.WITHDRAWN
-        return self.life.state if self.ended is None else State.ACTIVE
+        return State.ACTIVE if self.ended is not None and seq is not None and seq < self.ended[0] else self.life.state
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,11 +38,13 @@ STEPS: Final[Mapping[str, str]] = {
     "person_consent": "person_grant",
     "person_refusal": "person_refuse",
     "person_withdrawal": "person_withdraw",
+    "person_expiry": "person_expire",
 }
 # what changes another document carries that one besides: type → the types that it may change
 CHANGES: Final[Mapping[str, tuple[str, ...]]] = {
     "transition": ("request", "consent"),
     "person_withdrawal": ("person_consent",),
+    "person_expiry": ("person_consent",),
 }
 _JWS = frozenset({"payload", "protected", "signature"})
 _HEADER = frozenset({"alg", "kid", "typ"})

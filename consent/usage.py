@@ -52,11 +52,6 @@ def usage(
 
     Raises MalformedDocument naming the field.
     """
-    codes = [
-        f"{category}/{item}"
-        for category, items in data.items()
-        for item in (["*"] if items == "*" else items)
-    ]  # fmt: skip
     body = {
         "type": "usage",
         "version": VERSION,
@@ -65,7 +60,7 @@ def usage(
         "user": user,
         "institution": institution,
         "reason": reason,
-        "content": {"use": str(use), "data": sorted(codes), "sha256": sha256},
+        "content": {"use": str(use), "data": codes(data), "sha256": sha256},
         "object": {"kind": object_kind, "id": object_id},
         "purpose": str(purpose),
         "consent_id": consent_id,
@@ -75,6 +70,13 @@ def usage(
     }
     check(body)
     return body
+
+
+def codes(data: Mapping[str, Any]) -> list[str]:
+    """Categories and items (the artefact's field `data`) as a record has them: sorted category/item or category/*."""
+    return sorted(
+        f"{category}/{item}" for category, items in data.items() for item in (["*"] if items == "*" else items)
+    )
 
 
 def _wrong(field: str, needed: str, needed_zh: str) -> MalformedDocument:
@@ -126,10 +128,10 @@ def _check_content(body: Body) -> None:
     allowed = PURPOSE_MODES[Purpose(body["purpose"])]
     if content["use"] not in tuple(allowed):
         raise _wrong("content.use", f"one of {', '.join(allowed)} is needed", f"应为 {'、'.join(allowed)} 之一")
-    codes = content["data"]
-    if not isinstance(codes, list) or not codes or codes != sorted({str(one) for one in codes}):
+    data = content["data"]
+    if not isinstance(data, list) or not data or data != sorted({str(one) for one in data}):
         raise _wrong("content.data", "a sorted list of category/item codes is needed", "应为排序的数据项代码")
-    for code in codes:
+    for code in data:
         found = _CODE.fullmatch(code)
         if found is None or found[1] not in CATEGORIES:
             raise _wrong("content.data", "codes are category/item or category/*", "代码应为 类别/数据项 或 类别/*")

@@ -116,6 +116,7 @@ def diagrams() -> str:
     from api.disputes.states import DISPUTE
     from api.enterprises.states import CERTIFICATION, CORRECTION, ENTERPRISE, PASSKEY, PERSON
     from api.guarantees.states import GUARANTEE
+    from api.incidents.states import INCIDENT
     from api.institutions.states import STANDING
     from api.jobs.states import JOB, PARTY
     from api.permits.states import PERMIT
@@ -144,6 +145,7 @@ def diagrams() -> str:
         ("担保 · guarantee", GUARANTEE.initial, GUARANTEE.transitions),
         ("发布内容 · publication", PUBLICATION.initial, PUBLICATION.transitions),
         ("咨询 · question", QUESTION.initial, QUESTION.transitions),
+        ("安全事件 · security incident", INCIDENT.initial, INCIDENT.transitions),
         ("事件回调 · webhook", WEBHOOK.initial, WEBHOOK.transitions),
         ("机构准入 · admission of an institution", ONBOARDING.initial, ONBOARDING.transitions),
         ("管理员申请 · application about admins", ADMISSION.initial, ADMISSION.transitions),
@@ -309,7 +311,7 @@ def consent_templates() -> str:
 
 
 def consent_transitions() -> str:
-    from consent.lifecycle import FINAL, PERSON_ACTIONS, SIGNERS, TRANSITIONS
+    from consent.lifecycle import FINAL, PERSON_ACTIONS, PERSON_EXPIRY, SIGNERS, TRANSITIONS, Action
 
     out = ["```mermaid", "stateDiagram-v2", "    [*] --> requested"]
     for state, moves in TRANSITIONS.items():
@@ -325,6 +327,7 @@ def consent_transitions() -> str:
     names = {"enterprise": "企业 enterprise", "platform": "平台 platform"}
     for action in dict.fromkeys(action for moves in TRANSITIONS.values() for action in moves):
         own = "".join(f"；本人 the person, by `{kind}`" for kind, does in PERSON_ACTIONS.items() if does == action)
+        own += f"；个人同意 a person's, by `{PERSON_EXPIRY}`" if action == Action.EXPIRE else ""
         out.append(f"| `{action}` | {answers.get(action) or names[SIGNERS[action]]}{own} |")
     return "\n".join(out)
 

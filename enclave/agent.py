@@ -34,6 +34,7 @@ from enclave.platform_keys import PlatformKeys
 from enclave.recalls import Recalls
 from enclave.scoring import ScoreDesk
 from enclave.sharing import DataDesk
+from enclave.use_log import UseLog, load_key
 from enclave.uses import Uses
 from features.tables import load_side
 from federated.relay.client import RelayClient
@@ -69,10 +70,18 @@ class Agent:
             lease=config.feed_lease_seconds,
         )
         self._recalls = Recalls(self._journal, self._consents, self._control, self._platform)
-        self._uses = Uses(self._journal, self._consents)
+        self._use_log = UseLog(
+            self._journal,
+            load_key(config.state_dir, config.platform().suite),
+            config.name,
+            self._control,
+            self._platform,
+            lambda: self._consents.lapsed,
+        )
+        self._uses = Uses(self._journal, self._consents, self._use_log)
         self._zone_key = vault.load_zone_key(config.state_dir) if config.role == "lab" else None
         self._relay = RelayServer(config.identity, config.relay) if config.relay else None
-        self._airlock = Airlock(config, self._platform, self._journal, self._control, self._consents)
+        self._airlock = Airlock(config, self._platform, self._journal, self._control, self._consents, self._recalls)
         permitted = Permitted(self._platform, self._consents, self._journal)
         self._scores = ScoreDesk(config, permitted, self._side, self._airlock)
         self._data = DataDesk(config, permitted)
@@ -275,6 +284,7 @@ class Agent:
             side=self._side,
             consents=self._consents,
             journal=self._journal,
+            use_log=self._use_log,
             limits=self._config.limits,
             connect=lambda digest: self._connect(ticket, digest),
             report=report,

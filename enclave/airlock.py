@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 
 from consent.artefact import MalformedDocument
 from consent.canonical import canonical
+from consent.errors import Refused as NotBelieved
 from consent.keys import BadSignature
-from consent.policy import Denied, Facts, check
+from consent.policy import EXPORT, RELEASE, Denied, Facts, check
 from consent.ticket import check_release_order, ticket_digest
 from consent.times import stamp
 from enclave.config import NodeConfig
@@ -27,6 +28,7 @@ from enclave.jobs import Finished
 from enclave.journal import Journal
 from enclave.pki import write_private
 from enclave.platform_keys import PlatformKeys
+from enclave.recalls import Recalls
 from enclave.sandbox import PROJECT
 from federated.relay.client import RelayClient
 from federated.relay.link import Cause, LinkEnded
@@ -65,13 +67,20 @@ class Airlock:
     """The lab publishes candidates and releases them; a bank fetches what was released to it."""
 
     def __init__(
-        self, config: NodeConfig, platform: PlatformKeys, journal: Journal, control: Control, consents: Consents
+        self,
+        config: NodeConfig,
+        platform: PlatformKeys,
+        journal: Journal,
+        control: Control,
+        consents: Consents,
+        recalls: Recalls,
     ) -> None:
         self._config = config
         self._platform = platform
         self._consents = consents
         self._journal = journal
         self._control = control
+        self._recalls = recalls
         self._folder = config.state_dir / "airlock"
         self._releases = config.state_dir / "releases"
         for folder in (self._folder / "candidates", self._releases):
@@ -152,8 +161,10 @@ class Airlock:
         release_id = str(document["body"].get("release_id", ""))
         try:
             await self._consents.sync()
-            order = await self._checked(document)
-            size = await (self._release(order) if self._config.role == "lab" else self._fetch(order, document))
+            if self._config.role == "lab":
+                size = await self._release(await self._checked(document, RELEASE))
+            else:
+                size = await self._fetch(await self._checked(document, EXPORT), document)
         except Exception as error:
             cause = cause_of(error)
             if cause.code == "internal_error":
@@ -162,7 +173,11 @@ class Airlock:
             return release_id, {"state": "failed", **told}
         return release_id, {"state": "released", "bytes": size}
 
-    async def _checked(self, document: dict) -> dict:
+    async def _checked(self, document: dict, scope: str) -> dict:
+        """The order's body, once the platform signed it and `scope` allows it by what this node knows itself.
+
+        Raises JobEnded or Denied.
+        """
         at = stamp(datetime.now(UTC))
         try:
             await self._platform.learn([document])
@@ -175,8 +190,10 @@ class Airlock:
             institution=self._consents.book.institution_state(bank),
             author=order["author"],
             approvals=tuple(order["reviewers"]),
+            withdrawn_share=self._recalls.known_share(order["job_id"]),
+            recall_share=self._config.recall_share,
         )
-        check("release", facts)
+        check(scope, facts)
         return order
 
     async def _release(self, order: dict) -> int:
@@ -217,14 +234,18 @@ class Airlock:
         return len(data)
 
     async def answer_fetch(self, caller: str, request: dict) -> bytes:
-        """The released file, for the bank node that the order names. Raises Refused."""
+        """The released file, for the bank node that the order names. Raises Refused.
+
+        The hand-over is a decision of its own: somebody may have withdrawn since the release.
+        """
         try:
-            order = await self._checked(request["order"])
+            await self._consents.sync()
+            order = await self._checked(request["order"], EXPORT)
             if order["parties"].get("bank", {}).get("node") != caller:
                 raise JobEnded(
                     Cause("order_refused", "the order names another bank node", "放行指令指定了另一银行节点")
                 )
-        except (JobEnded, Denied) as error:
+        except (JobEnded, Denied, NotBelieved) as error:
             raise Refused(cause_of(error)) from error
         except (KeyError, TypeError) as error:
             raise Refused(Cause("order_refused", "not a release request", "放行请求格式错误")) from error

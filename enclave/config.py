@@ -40,6 +40,8 @@ class NodeConfig:
     feed_lease_seconds: float = 60.0
     # between two reports of the share of a released model's cohort that has withdrawn, seconds
     share_seconds: float = 300.0
+    # of the rows that a model rests on, the share that may have withdrawn before its file is handed over or taken
+    recall_share: float = 0.1
     # kinds of evidence that this owner does not take for a consent
     refuse_evidence: frozenset[str] = frozenset()
     limits: Limits = field(default_factory=Limits)
@@ -93,6 +95,10 @@ def load(path: Path) -> NodeConfig:
         for name in ("feed_lease_seconds", "share_seconds"):
             if name in raw and not (_is_number(raw[name]) and 1 <= raw[name] <= 86_400):
                 raise BadConfig(f"{path}: field {name}: seconds from 1 to 86400 are needed, found {raw[name]!r}")
+        if "recall_share" in raw and not (_is_number(raw["recall_share"]) and 0 <= raw["recall_share"] < 1):
+            raise BadConfig(
+                f"{path}: field recall_share: a share from 0 to below 1 is needed, found {raw['recall_share']!r}"
+            )
         config = NodeConfig(**raw, refuse_evidence=frozenset(refused), limits=limits)
         config.platform()
     except (TypeError, BadSignature) as error:

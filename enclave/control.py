@@ -7,10 +7,26 @@ from pathlib import Path
 
 import httpx
 
+from consent.signed import Document
 from enclave.endings import JobEnded
 from federated.relay.link import Cause
 
 WAIT_SECONDS = 20
+UNREACHABLE = "control_plane_unreachable"  # which `enclave.gate` and `enclave.use_log` bear for the lease
+
+
+def unreachable(message: str, message_zh: str) -> JobEnded:
+    return JobEnded(Cause("control_plane_unreachable", message, message_zh))
+
+
+def why(error: httpx.HTTPStatusError) -> tuple[str, str, str]:
+    """The control plane's own reason for a refusal, where its answer gives one: code, message, message in Chinese."""
+    try:
+        problem = error.response.json()
+        return str(problem["code"]), str(problem["detail"]), str(problem["detail_zh"])
+    except (ValueError, KeyError, TypeError):
+        status = str(error.response.status_code)
+        return status, "the control plane refused it", "控制平面拒绝"
 
 
 class Control:
@@ -42,12 +58,9 @@ class Control:
         try:
             return await self._call("GET", "/v1/feed", params={"after": after, "limit": 5000})
         except httpx.HTTPError as error:
-            raise JobEnded(
-                Cause(
-                    "control_plane_unreachable",  # which enclave.gate bears for the lease
-                    "the control plane did not give the consent feed; no data is used without it",
-                    "控制平面未返回授权事件，无授权不得使用数据",
-                )
+            raise unreachable(
+                "the control plane did not give the consent feed; no data is used without it",
+                "控制平面未返回授权事件，无授权不得使用数据",
             ) from error
 
     async def keyring(self) -> bytes:
@@ -56,12 +69,9 @@ class Control:
             answer = await self._http.get("/v1/keyring")
             answer.raise_for_status()
         except httpx.HTTPError as error:
-            raise JobEnded(
-                Cause(
-                    "control_plane_unreachable",
-                    "the control plane did not give its keyring; nothing by an unknown key is taken without it",
-                    "控制平面未返回密钥环，无法核验未知密钥的签名",
-                )
+            raise unreachable(
+                "the control plane did not give its keyring; nothing by an unknown key is taken without it",
+                "控制平面未返回密钥环，无法核验未知密钥的签名",
             ) from error
         return answer.content
 
@@ -70,6 +80,14 @@ class Control:
         params = {"wait": wait, "feed": feed}
         answer = await self._call("GET", "/v1/node/work", params=params, timeout=wait + 15)
         return answer["items"], answer["feed_head"]
+
+    async def log_size(self) -> dict:
+        """{log_id, size} of this node's last head in the platform's ledger."""
+        return await self._call("GET", "/v1/node/log")
+
+    async def enter_head(self, job_id: str, head: Document, path: list[str]) -> dict:
+        """{head, job}: ledger records of this node's head and of the job (`enclave.use_log`)."""
+        return await self._call("PUT", f"/v1/node/jobs/{job_id}/head", json={"head": head, "path": path})
 
     async def releases(self) -> list[dict]:
         """Releases of this node's jobs: {release_id, job_id, sha256, state}."""

@@ -16,15 +16,16 @@ from consent import feed
 from consent.book import FeedGap, verify_event
 from consent.policy import Facts, check
 from consent.times import parse, stamp
+from enclave.control import UNREACHABLE
 from enclave.endings import JobEnded
 from enclave.journal import Heard, Journal
 from enclave.platform_keys import PlatformKeys
+from enclave.use_log import Used
 from federated.relay.link import Cause
 
 # Two organisations' clocks: a peer's "now" further from ours than this is refused rather than believed.
 MAX_CLOCK_SKEW = 300.0
 LEASE_SECONDS = 60.0
-UNREACHABLE = "control_plane_unreachable"
 SLICE = 200  # events between two breaths of the loop
 
 
@@ -290,13 +291,13 @@ class JobGate:
         """Whether rows are in use that the newest word no longer covers, or that word is too old to tell."""
         return bool(self._lost) or self._sanctioned or self._consents.lapsed
 
-    def uses(self) -> list[tuple[str, str]]:
-        """(enterprise, consent id) of every admitted row."""
+    def uses(self) -> list[Used]:
+        """Every admitted row."""
         out = []
         for enterprise in sorted(self.admitted):
             entry = self._consents.book.entry(enterprise, self.recipient, self.purpose)
             assert entry is not None
-            out.append((enterprise, entry.consent_id))
+            out.append(Used(enterprise, entry.consent_id, entry.terms.data))
         return out
 
 

@@ -22,6 +22,7 @@ from enclave.endings import CANCELLED, JobEnded, cause_of
 from enclave.gate import Consents, JobGate, Moment, News, agree, now
 from enclave.journal import Journal
 from enclave.supervisor import Result, Supervisor
+from enclave.use_log import UseLog
 from features.tables import Side, select
 from federated.relay.link import FRESH_ENGINE, Cause, LinkEnded, PeerLink
 from models.formats import join_parts
@@ -68,6 +69,7 @@ class Job:
     side: Side
     consents: Consents
     journal: Journal
+    use_log: UseLog
     limits: sandbox.Limits
     connect: Callable[[str], Awaitable[PeerLink]]
     report: Callable[[dict], None]
@@ -148,14 +150,8 @@ class Job:
         other = "lab" if self.party == "bank" else "bank"
         self.cohort |= {f"{other}_rows": int(peer["rows"]), f"{other}_consented": int(peer["consented"])}
         # R46: the use is on record before any row is read out of the table, or there is no use
-        self.journal.record_uses(
-            self.gate.uses(),
-            at=moment.at,
-            recipient=self.gate.recipient,
-            purpose=self.gate.purpose,
-            content=", ".join(column["name"] for column in self._columns()),
-            reference=self.ticket["job_id"],
-        )
+        content = ", ".join(column["name"] for column in self._columns())
+        await self.use_log.use(self.ticket, self.gate.uses(), at=moment.at, content=content)
         self.report({"kind": "state", "state": "running"})
         flow = {
             ("federated", "bank"): self._federated_bank,

@@ -19,6 +19,7 @@ from pathlib import Path
 from consent.book import ConsentBook
 from consent.feed import NOTHING_HEARD, START, Head, link
 from consent.signed import Document
+from enclave import use_store
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS feed (seq INTEGER PRIMARY KEY, event TEXT NOT NULL);
@@ -96,11 +97,18 @@ class Journal:
         self._db = sqlite3.connect(path, check_same_thread=False, timeout=10)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.executescript(_SCHEMA)
+        self._db.executescript(use_store.SCHEMA)
         path.chmod(0o600)
 
     def close(self) -> None:
         with self._lock:
             self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """The connection, alone, for what stands or falls together (`enclave.use_log`)."""
+        with self._lock, self._db:
+            yield self._db
 
     # -- the platform's keys -----------------------------------------------------------------------------------
 
@@ -285,13 +293,14 @@ class Journal:
             )
 
     def uses_of(self, enterprise: str, purpose: str) -> list[dict]:
-        """What jobs used of one enterprise, oldest first: {at, recipient, job_id, consent_id}."""
+        """What jobs used of one enterprise, oldest first: {use (its number), at, recipient, job_id, consent_id}."""
         with self._lock:
             rows = self._db.execute(
-                "SELECT at, recipient, reference, consent_id FROM use WHERE enterprise = ? AND purpose = ? ORDER BY id",
+                "SELECT id, at, recipient, reference, consent_id FROM use"
+                " WHERE enterprise = ? AND purpose = ? ORDER BY id",
                 (enterprise, purpose),
             ).fetchall()
-        return [dict(zip(("at", "recipient", "job_id", "consent_id"), row, strict=True)) for row in rows]
+        return [dict(zip(("use", "at", "recipient", "job_id", "consent_id"), row, strict=True)) for row in rows]
 
     def past_uses(self, enterprise: str, reference: str) -> dict[str, list[str]]:
         """Consent id → times of its uses so far, one per reference; `reference` itself is not one of them.

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 
 from consent.keyring import DOCUMENTS, KeyNotValid, Keyring, KeyringRefused, UnknownKey
 from consent.keys import BadSignature, VerifyingKey
+from consent.ledger import FixedKeys, HeadKeys
 from consent.signed import Document, signer
 from consent.times import parse, stamp
 from enclave.journal import Journal
@@ -85,6 +86,10 @@ class PlatformKeys:
         if known.use != DOCUMENTS:
             raise KeyNotValid(f"key {key.key_id} may sign keyrings only", f"密钥 {key.key_id} 只可签署密钥环")
         return key
+
+    def head_keys(self) -> HeadKeys:
+        """Who may sign heads of the platform's ledger."""
+        return FixedKeys(self._pinned) if self._ring is None else self._ring
 
     def _only(self, key: VerifyingKey) -> VerifyingKey:
         if key != self._pinned:

@@ -60,6 +60,10 @@ class Recalls:
             gone += newest is None or newest.state is not State.ACTIVE or self._taken_back(newest)
         return gone / len(rows) if rows else 0.0
 
+    def known_share(self, job_id: str) -> float | None:
+        """The same, or None where this node has no row of the job on record: then it cannot know."""
+        return self.share(job_id) if self._journal.rests_on(job_id) else None
+
     def _taken_back(self, entry: Entry) -> bool:
         persons = self._consents.book.persons(entry.consent_id, now())
         return entry.state is State.WITHDRAWN or persons is Given.WITHDRAWN
@@ -73,9 +77,11 @@ class Recalls:
                         log.warning("model %s was recalled: it is not used any more", release["sha256"])
                     continue
                 share, seq = coarse(self.share(release["job_id"])), self._consents.book.head
-                if share != (self._journal.told_share(release["release_id"]) or 0.0):
+                # told once before the release, for it to be decided on, and again when the model is in service
+                told = release["release_id"] + ("" if release["state"] == "released" else "/asked")
+                if share != (self._journal.told_share(told) or 0.0):
                     await self._control.share(release["release_id"], share, seq)
-                    self._journal.share_told(release["release_id"], share)
+                    self._journal.share_told(told, share)
         except httpx.HTTPError as error:
             log.warning("shares were not told (%s), trying again", type(error).__name__)
 

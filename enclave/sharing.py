@@ -21,7 +21,7 @@ from enclave.endings import JobEnded
 from enclave.permitted import Permitted, refused
 from features.catalogue import load
 from features.catalogue.model import Catalogue, UnknownName
-from features.sharing import Permit, SharingRefused, credit_report, pdf, query, verify
+from features.sharing import Permit, SharingRefused, credit_report, query, verify
 from features.sharing.evaluation import EvaluationRefused
 from features.store import EventStore
 from features.store.manifest import Snapshot
@@ -96,7 +96,11 @@ class DataDesk:
         )
         if mode == "report":
             report = credit_report(snapshot, store.catalogue, allowed, uscc, day, day)
-            return {"report": report} if permit["form"] == "json" else {"pdf": _text(pdf.render(report))}
+            if permit["form"] == "json":
+                return {"report": report}
+            from features.sharing import pdf  # its fonts' library takes a second to load, half of a node's start
+
+            return {"pdf": _text(pdf.render(report))}
         [category] = permit["data"]
         if mode == "query":
             found = query(snapshot, store.catalogue, allowed, uscc, category, day, day)

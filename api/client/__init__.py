@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from api.client.connection import BadProfile, LabError, Language
 from api.client.consents import Consents
+from api.client.data import Data
+from api.client.enterprises import Enterprises
 from api.client.financing import Financing
+from api.client.incidents import Incidents
+from api.client.institutions import Institutions
+from api.client.ledger import Ledger
 from api.client.modelling import JOB_ENDS, Modelling
 from api.client.operations import Operations
 from api.client.referrals import Referrals
@@ -16,5 +21,7 @@ from api.client.referrals import Referrals
 __all__ = ["JOB_ENDS", "BadProfile", "LabClient", "LabError", "Language"]
 
 
-class LabClient(Modelling, Consents, Financing, Referrals, Operations):
+class LabClient(
+    Modelling, Consents, Data, Enterprises, Financing, Referrals, Institutions, Operations, Incidents, Ledger
+):
     """One account's connection; what it may call is decided by the account's roles."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, TypedDict
 
 # shapes that have another name here, because one of the same name is told as well
-NAMED = {"StepOut": "ProgressOut"}
+NAMED = {"StepOut": "ProgressOut", "CreditReport": "ReportOut"}
 
 
 class Whoami(TypedDict):
@@ -698,3 +698,280 @@ class QuestionOut(TypedDict):
     published_at: str | None
     attested_name: str
     attested_at: str
+
+
+class IncidentOut(TypedDict):
+    id: str
+    institution: str
+    kind: str
+    severity: str
+    found_by: str
+    noticed_at: str
+    title: str
+    text: str
+    measures: str | None
+    contact: str
+    state: str
+    reported_name: str
+    reported_at: str
+    late: bool
+    due_at: str
+    overdue: bool
+    acknowledged_name: str | None
+    acknowledged_at: str | None
+    opinion: str | None
+    closed_name: str | None
+    closed_at: str | None
+    outcome: str | None
+
+
+class CorrectionOut(TypedDict):
+    id: str
+    institution: str
+    enterprise: str
+    item: str
+    text: str
+    prompted_at: str
+    due_at: str
+    answer: str | None
+    corrected_at: str | None
+    outcome: str | None
+    ended_at: str | None
+    state: str
+    overdue: bool
+
+
+class CertificationOut(TypedDict):
+    institution: str
+    enterprise: str
+    certified_at: str
+    visited_on: str
+    found: str
+    state: str
+
+
+class EnterpriseOut(TypedDict):
+    uscc: str
+    name: str
+    subject: str
+    state: str
+    created_at: str
+
+
+class EnterpriseDetail(TypedDict):
+    uscc: str
+    name: str
+    subject: str
+    state: str
+    created_at: str
+    contact_name: str
+    contact: str
+    people: list[dict[str, Any]]
+
+
+class ConsentPersonOut(TypedDict):
+    id: str
+    role: str
+    person: str | None
+
+
+class DisputeOut(TypedDict):
+    id: str
+    kind: str
+    enterprise: str
+    institution: str | None
+    consent_id: str | None
+    usage_id: str | None
+    text: str
+    state: str
+    opened_by: str
+    opened_at: str
+    due_at: str
+    overdue: bool
+    answer: str | None
+    answered_by: str | None
+    answered_at: str | None
+    ended_at: str | None
+
+
+class StandingOut(TypedDict):
+    institution: str
+    state: str
+    ground: str
+    evidence: str | None
+    since: str
+    until: str | None
+    seq: int
+
+
+class OnboardingOut(TypedDict):
+    institution: str
+    state: str
+    agreement: str | None
+    signed_on: str | None
+    assessment: str | None
+    assessor: str | None
+    assessed_on: str | None
+
+
+class AdmissionOut(TypedDict):
+    id: str
+    kind: str
+    institution: str
+    institution_name: str
+    bank_code: str | None
+    dated: str
+    effective_on: str
+    admins: list[dict[str, Any]]
+    network_contact: dict[str, Any]
+    submitted_by: str
+    submitted_at: str
+    opinion: str | None
+    decided_by: str | None
+    decided_at: str | None
+    state: str
+
+
+class AccountSanctionOut(TypedDict):
+    id: str
+    account_id: str
+    duties: list[str] | None
+    ground: str
+    evidence: str | None
+    since: str
+    until: str | None
+    state: str
+
+
+class AccountOut(TypedDict):
+    id: str
+    name: str
+    institution: str
+    roles: list[str]
+    level: str
+    duties: list[str] | None
+    owner: str | None
+    created_at: str
+    disabled_at: str | None
+
+
+class WebhookOut(TypedDict):
+    id: str
+    institution: str
+    url: str
+    state: str
+    created_at: str
+    position: int
+    attempts: int
+    next_at: str
+    last_fault: str | None
+
+
+class DeadLetterOut(TypedDict):
+    first: int
+    last: int
+    attempts: int
+    fault: str
+    at: str
+
+
+class QueryOut(TypedDict):
+    consent_id: str
+    usage_id: str
+    disputed: bool
+    category: str
+    window_months: int
+    records: list[dict[str, Any]]
+
+
+class VerificationOut(TypedDict):
+    consent_id: str
+    usage_id: str
+    disputed: bool
+    category: str
+    answer: str
+
+
+class CreditReport(TypedDict):
+    consent_id: str
+    usage_id: str
+    disputed: bool
+    report: dict[str, Any] | None
+    pdf: str | None
+
+
+class MediationOut(TypedDict):
+    id: str
+    credit: str
+    institution: str
+    enterprise: str
+    side: str
+    mediator: str
+    reason: str
+    state: str
+    proposed_at: str
+    answer: str | None
+    answered_at: str | None
+    outcome: str | None
+    ended_at: str | None
+    attested_name: str
+    attested_at: str
+
+
+class NoticeOut(TypedDict):
+    id: str
+    release_id: str
+    bank: str
+    state: str
+    share: float
+    opened_at: str
+    closed_at: str | None
+    reason: str | None
+    retrained_by: str | None
+
+
+class ReleaseConsents(TypedDict):
+    release_id: str
+    state: str
+    share: float | None
+    recall_share: float
+    nodes: list[dict[str, Any]]
+
+
+class DatasetOut(TypedDict):
+    name: str
+    title: str | None
+    institution: str
+    node: str
+    role: str
+    columns: int
+    rows: int | None
+    label: str | None
+    as_of: str | None
+    registered_at: str
+    id: str
+    split: dict[str, Any] | None
+    fields: list[dict[str, Any]]
+
+
+class Impact(TypedDict):
+    consent_id: str
+    state: str
+    items: list[dict[str, Any]]
+
+
+class ReceiptOut(TypedDict):
+    seq: int
+    step: str
+    recorded_at: str
+    receipt: dict[str, Any]
+    proof: dict[str, Any]
+
+
+class PeriodOut(TypedDict):
+    kind: str
+    zh: str
+    en: str
+    setting: str
+    length: int
+    reminders: list[int]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from api.client.answers import ConsentOut, EventPage, ImportResult, RequestOut, UsageOut
+from api.client.answers import ConsentOut, EventPage, Impact, ImportResult, RequestOut, UsageOut
 from api.client.connection import Connection
 
 
@@ -39,6 +39,10 @@ class Consents(Connection):
     def consent_counts(self) -> dict[str, Any]:
         return self._get("/v1/consents/counts")
 
+    def impact(self, consent_id: str) -> Impact:
+        """Which models rest on a withdrawn consent, as the nodes answer now."""
+        return self.call("GET", f"/v1/consents/{consent_id}/impact", timeout=60)
+
     # ---- requests and events
 
     def request_consent(self, request: Mapping[str, Any]) -> RequestOut:
@@ -53,6 +57,12 @@ class Consents(Connection):
 
     def consent_requests(self, **filters: Any) -> list[RequestOut]:
         return self._get("/v1/consent-requests", **filters)["items"]
+
+    def consent_request(self, consent_id: str) -> RequestOut:
+        return self._get(f"/v1/consent-requests/{consent_id}")
+
+    def consent_request_counts(self) -> dict[str, Any]:
+        return self._get("/v1/consent-requests/counts")
 
     def cancel_consent_request(self, consent_id: str, reason: str) -> RequestOut:
         """Takes a request back that was not answered yet."""

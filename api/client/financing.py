@@ -26,6 +26,10 @@ class Financing(Connection):
     def product(self, product_id: str) -> ProductDetail:
         return self._get(f"/v1/products/{product_id}")
 
+    def product_codes(self) -> dict[str, Any]:
+        """Code lists: classes, what is refused by name, ways to secure a loan, special modules, sizes."""
+        return self._get("/v1/products/classes")
+
     def product_step(self, product_id: str, step: str, reason: str) -> ProductDetail:
         """`submit`, `list` (on the shelf), `delist`, `revise` or `retire`; for the operator `take-down`."""
         return self._post(f"/v1/products/{product_id}/{step}", {"reason": reason})
@@ -77,6 +81,9 @@ class Financing(Connection):
 
     def publications(self, state: str | None = None) -> Iterator[PublicationDetail]:
         return self._pages("/v1/publications", state=state)
+
+    def publication(self, publication_id: str) -> PublicationDetail:
+        return self._get(f"/v1/publications/{publication_id}")
 
     def submit_publication(self, publication_id: str, reason: str) -> PublicationDetail:
         return self._post(f"/v1/publications/{publication_id}/submit", {"reason": reason})

@@ -9,14 +9,17 @@ from typing import Any
 from api.client.answers import (
     BatchOut,
     Comparison,
+    DatasetOut,
     DatasetSummary,
     Events,
     FeatureOut,
     JobOut,
     JobSummary,
     ModelLine,
+    NoticeOut,
     ProjectOut,
     ProjectSummary,
+    ReleaseConsents,
     ReleaseOut,
     ScoreOut,
     TemplateOut,
@@ -48,6 +51,10 @@ class Modelling(Connection):
     def datasets(self) -> list[DatasetSummary]:
         return self._get("/v1/datasets")["items"]
 
+    def dataset(self, node: str, name: str) -> DatasetOut:
+        """With its columns."""
+        return self._get(f"/v1/datasets/{node}/{name}")
+
     def features(self, category: str | None = None, text: str | None = None) -> list[FeatureOut]:
         return self._get("/v1/features", category=category, text=text)["items"]
 
@@ -56,6 +63,9 @@ class Modelling(Connection):
 
     def templates(self) -> list[TemplateOut]:
         return self._get("/v1/job-templates")["items"]
+
+    def retire_template(self, template_id: str, reason: str) -> TemplateOut:
+        return self._post(f"/v1/job-templates/{template_id}/retire", {"reason": reason})
 
     def propose_from(self, template_id: str, changes: Mapping[str, Any], reason: str) -> JobOut:
         return self._post(f"/v1/job-templates/{template_id}/jobs", {"changes": dict(changes), "reason": reason})
@@ -139,6 +149,23 @@ class Modelling(Connection):
 
     def veto_release(self, release_id: str, reason: str) -> ReleaseOut:
         return self._post(f"/v1/releases/{release_id}/veto", {"reason": reason})
+
+    def release_consents(self, release_id: str) -> ReleaseConsents:
+        """Which share of the cohort has withdrawn since."""
+        return self._get(f"/v1/releases/{release_id}/consents")
+
+    def recall_release(self, release_id: str, reason: str) -> ReleaseConsents:
+        """Takes the model out of service for good."""
+        return self._post(f"/v1/releases/{release_id}/recall", {"reason": reason})
+
+    def retraining_notices(self, state: str | None = None) -> list[NoticeOut]:
+        """Models whose cohort has lost enterprises."""
+        return self._get("/v1/retraining-notices", state=state, limit=500)["items"]
+
+    def close_retraining_notice(self, notice_id: str, reason: str, retrained_by: str | None = None) -> NoticeOut:
+        """Retrained by a job, or not, for a reason."""
+        body = {"reason": reason, "retrained_by": retrained_by}
+        return self._post(f"/v1/retraining-notices/{notice_id}/close", body)
 
     def score(
         self, enterprise: str, reason: str, *, job_id: str | None = None, release_sha256: str | None = None

@@ -14,6 +14,7 @@ from api.client.answers import (
     InstitutionOut,
     NodeOut,
     OverdueCount,
+    PeriodOut,
     PersonOut,
     ReportLine,
     ReportOut,
@@ -84,6 +85,10 @@ class Operations(Connection):
     def overdue(self) -> list[OverdueCount]:
         """How many deadlines have passed, by who must act and kind."""
         return self._get("/v1/clocks/overdue")["items"]
+
+    def periods(self) -> list[PeriodOut]:
+        """How long each deadline is, and when it is reminded of."""
+        return self._get("/v1/clocks/periods")["items"]
 
     def statistics(
         self,

@@ -12,6 +12,7 @@ from api.client.answers import (
     CreditOut,
     GuaranteeDetail,
     GuaranteeOut,
+    MediationOut,
     MessageOut,
     Need,
     ReferralDetail,
@@ -114,6 +115,19 @@ class Referrals(Connection):
     def report_status(self, credit_id: str, status: Mapping[str, Any]) -> CreditDetail:
         """How it stands on a day: as_of, status, classification, outstanding, days_overdue, note."""
         return self._post(f"/v1/credits/{credit_id}/status", dict(status))
+
+    def mediations(self, credit_id: str) -> list[MediationOut]:
+        return self._get(f"/v1/credits/{credit_id}/mediations")["items"]
+
+    def propose_mediation(self, credit_id: str, mediator: str, reason: str) -> MediationOut:
+        """A dispute over a credit goes to a mediator once the enterprise agrees."""
+        return self._post(f"/v1/credits/{credit_id}/mediations", {"mediator": mediator, "reason": reason})
+
+    def answer_mediation(self, mediation_id: str, agree: bool, answer: str) -> MediationOut:
+        return self._post(f"/v1/mediations/{mediation_id}/answer", {"agree": agree, "answer": answer})
+
+    def end_mediation(self, mediation_id: str, settled: bool, outcome: str) -> MediationOut:
+        return self._post(f"/v1/mediations/{mediation_id}/end", {"settled": settled, "outcome": outcome})
 
     def lapse_credit(self, credit_id: str, reason: str) -> CreditDetail:
         """It was granted and never paid out."""

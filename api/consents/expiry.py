@@ -1,4 +1,5 @@
-"""Terms that are over: the platform signs that each such consent has expired, and no answer keeps a request open.
+"""Terms that are over: the platform signs that each such consent, an enterprise's or a person's, has expired, and no
+answer keeps a request open.
 
 A term that is over permits nothing from its very second, whether or not this has run (`consent.policy`); the signed
 word is what tells nodes, banks and the enterprise.
@@ -9,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from api.consent_events import service as consent_events
-from api.consents import feed, repository, requests
+from api.consents import feed, persons, repository, requests
 from api.control import Control
 from api.db import SYSTEM
 from consent import artefact
@@ -22,7 +23,7 @@ BATCH = 500
 def sweep(control: Control) -> int:
     """Expires what is over, at most a batch of each kind; returns how many."""
     now = control.db.clock()
-    return _consents(control, now) + _requests(control, now)
+    return _consents(control, now) + _persons(control, now) + _requests(control, now)
 
 
 def _consents(control: Control, now: datetime) -> int:
@@ -57,6 +58,15 @@ def _consents(control: Control, now: datetime) -> int:
             done += 1
         consent_events.tell(unit, told)
     return done
+
+
+def _persons(control: Control, now: datetime) -> int:
+    with control.db.read(SYSTEM) as session:
+        names = persons.over(session, stamp(now), BATCH)
+    if not names:
+        return 0
+    with control.db.unit(SYSTEM) as unit:
+        return persons.expire(unit, control, names)
 
 
 def _requests(control: Control, now: datetime) -> int:

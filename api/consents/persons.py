@@ -29,6 +29,7 @@ from consent.keys import BadSignature
 from consent.lifecycle import PERSON_ACTIONS, TRANSITIONS, Action, Life, LifecycleError, State, apply
 from consent.person import Given, Need, Word
 from consent.signed import Document, countersign, signatory, verify
+from consent.times import stamp
 
 _MOVES = (Action.WITHDRAW, Action.EXPIRE, Action.SUPERSEDE)
 PERSON_CONSENT = Machine(
@@ -73,7 +74,7 @@ class PersonConsent(Stateful, Base):
     public_key: Mapped[str]
     state: Mapped[str]
     seq: Mapped[int] = mapped_column(sa.BigInteger, sa.ForeignKey("feed.seq"), unique=True)
-    withdrawn_seq: Mapped[int | None] = mapped_column(sa.BigInteger, sa.ForeignKey("feed.seq"))
+    ended_seq: Mapped[int | None] = mapped_column(sa.BigInteger, sa.ForeignKey("feed.seq"))
     sequence: Mapped[int] = mapped_column(sa.BigInteger)
     head_sha256: Mapped[str]
     changed_at: Mapped[str]
@@ -92,7 +93,7 @@ def _life(row: PersonConsent) -> Life:
 
 
 def _word(row: PersonConsent) -> Word:
-    over = None if row.withdrawn_seq is None else (row.withdrawn_seq, row.changed_at)
+    over = None if row.ended_seq is None else (row.ended_seq, row.changed_at)
     return Word(_life(row), row.offered, row.terms, row.valid_from, row.evidence, row.seq, over)
 
 
@@ -278,11 +279,42 @@ def _withdraw(unit: Unit, document: Document, body: dict[str, Any], reason: str)
         raise NotFound("consent", "同意书", body["consent_id"])
     life = apply(_life(row), body)
     seq = _enter(unit, document)
-    row.sequence, row.head_sha256, row.changed_at, row.withdrawn_seq = life.sequence, life.head, life.at, seq
+    row.sequence, row.head_sha256, row.changed_at, row.ended_seq = life.sequence, life.head, life.at, seq
     action = PERSON_ACTIONS[body["type"]]
     unit.transition(row, str(life.state), f"person_consent.{action}", f"withdrawn in person: {reason}", seq=seq)
     _tell(unit, row, seq)
     return seq
+
+
+# ---- terms that are over
+
+
+def over(session: Session, at: str, limit: int) -> Sequence[str]:
+    """Persons' consents that stand and whose term was over at `at`."""
+    query = sa.select(PersonConsent.consent_id).where(
+        PersonConsent.state == str(State.ACTIVE), PersonConsent.valid_until <= at
+    )
+    return session.scalars(query.order_by(PersonConsent.valid_until, PersonConsent.consent_id).limit(limit)).all()
+
+
+def expire(unit: Unit, control: Control, names: Sequence[str]) -> int:
+    """Says of each in the feed, signed by the platform, that it has run out; returns how many had."""
+    at = stamp(unit.now)
+    writer = feed.Writer(unit)
+    moved: list[tuple[PersonConsent, Life, int]] = []
+    for name in names:
+        row = unit.session.get(PersonConsent, name, with_for_update=True)
+        if row is None or row.state != State.ACTIVE or row.valid_until > at:
+            continue  # withdrawn or given anew a moment ago
+        body = person.expiry(consent_id=name, person=row.person, enterprise=row.enterprise, at=at)
+        life = apply(_life(row), body)
+        moved.append((row, life, feed.say(writer, control.key, body, name)))
+    writer.close()
+    for row, life, seq in moved:
+        row.sequence, row.head_sha256, row.changed_at, row.ended_seq = life.sequence, life.head, life.at, seq
+        unit.transition(row, str(life.state), "person_consent.expire", "its term is over", seq=seq)
+        _tell(unit, row, seq)
+    return len(moved)
 
 
 def _tell(unit: Unit, row: PersonConsent, seq: int) -> None:

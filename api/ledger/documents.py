@@ -23,6 +23,7 @@ ROWS: dict[str, tuple[str, str, str, str]] = {
     "score_permit": ("permits", "id", "id = ANY(:names)", "permit"),
     "data_permit": ("permits", "id", "id = ANY(:names)", "permit"),
     "usage": ("usage", "id", "id = ANY(:names)", "document"),
+    "node_head": ("node_heads", "job_id || '/' || node", "job_id || '/' || node = ANY(:names)", "document"),
 }
 # rows that must have an entry: (kind of object, table, key, condition)
 _NEEDED = (
@@ -34,6 +35,7 @@ _NEEDED = (
     ("score_permit", "permits", "id", "kind = 'score'"),
     ("data_permit", "permits", "id", "kind = 'data'"),
     ("usage", "usage", "id", "true"),
+    ("node_head", "node_heads", "job_id || '/' || node", "true"),
 )
 _BATCH = 1000
 
@@ -81,14 +83,16 @@ def check(connection: sa.Connection, log_id: str) -> int:
 
 
 def _subjects(connection: sa.Connection, log_id: str) -> Iterator[list[sa.Row[Any]]]:
+    """A batch at a time and without a cursor on the server, which would need a transaction around it."""
     query = sa.text(
         "SELECT e.position, e.entry, s.object_kind, s.object_id, s.salt, s.document FROM ledger_entry e "
         "LEFT JOIN ledger_subject s ON s.log_id = e.log_id AND s.position = e.position "
-        "WHERE e.log_id = :log ORDER BY e.position"
+        "WHERE e.log_id = :log AND e.position > :after ORDER BY e.position LIMIT :most"
     )
-    rows = connection.execute(query, {"log": log_id}, execution_options={"yield_per": _BATCH})
-    for part in rows.partitions():
-        yield list(part)
+    after = -1
+    while rows := connection.execute(query, {"log": log_id, "after": after, "most": _BATCH}).all():
+        yield list(rows)
+        after = rows[-1].position
 
 
 def _compare(row: sa.Row[Any], texts: dict[tuple[str, str], str]) -> None:

@@ -51,6 +51,7 @@ KINDS: dict[str, Kind] = {
     "person_consent": Kind.CONSENT,
     "person_refusal": Kind.CONSENT,
     "person_withdrawal": Kind.TRANSITION,
+    "person_expiry": Kind.TRANSITION,
     "institution_state": Kind.INSTITUTION,
     "ticket": Kind.TICKET,
     "release_order": Kind.RELEASE,

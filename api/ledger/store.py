@@ -38,7 +38,9 @@ _ADD_NODES = sa.text(
     "unnest(CAST(:levels AS smallint[]), CAST(:positions AS bigint[]), CAST(:hashes AS bytea[])) "
     "AS k(level, position, hash)"
 )
-_HEADS = sa.text("SELECT head FROM ledger_head WHERE log_id = :log ORDER BY number")
+_HEADS = sa.text(
+    "SELECT number, head FROM ledger_head WHERE log_id = :log AND number > :after ORDER BY number LIMIT :most"
+)
 _LAST_HEAD = sa.text("SELECT head FROM ledger_head WHERE log_id = :log ORDER BY number DESC LIMIT 1")
 _ADD_HEAD = sa.text(
     "INSERT INTO ledger_head (log_id, number, size, head) "
@@ -115,9 +117,15 @@ class PostgresStore:
             ) from error
 
     def heads(self) -> Iterator[bytes]:
-        rows = self._session.execute(_HEADS, {"log": self.log_id}, execution_options={"yield_per": _BATCH})
-        for row in rows:
-            yield bytes(row[0])
+        """Read as `entries` are."""
+        after = -1
+        while True:
+            rows = self._session.execute(_HEADS, {"log": self.log_id, "after": after, "most": _BATCH}).all()
+            for row in rows:
+                yield bytes(row.head)
+            if len(rows) < _BATCH:
+                return
+            after = rows[-1].number
 
     def last_head(self) -> bytes | None:
         found = self._session.execute(_LAST_HEAD, {"log": self.log_id}).scalar_one_or_none()

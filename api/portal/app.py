@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from api.control import Control
 from api.enterprises.sessions import SignedOut
 from api.errors import ApiError
-from api.portal import disputes, endpoints, own, told
+from api.portal import arriving, corrections, disputes, endpoints, financing, own, told
 from api.portal.access import doors_by_route
 from api.portal.assets import AssetsMissing
 from api.portal.rendering import StrictHeaders, redirect, refusal, wants_json
@@ -34,7 +34,7 @@ def create_portal(control: Control) -> FastAPI:
     app = FastAPI(title="creditlab portal", docs_url=None, redoc_url=None, openapi_url=None)
     app.state.control = control
     app.add_middleware(StrictHeaders)
-    for part in (endpoints, disputes, told, own):
+    for part in (endpoints, disputes, told, own, corrections, financing, arriving):
         app.router.routes.extend(part.router.routes)  # not analysed once more, as in api.app
     _errors(app)
     doors_by_route(app)

@@ -24,7 +24,7 @@ from api.enterprises.sessions import Visitor
 from api.enterprises.states import Right
 from api.errors import Invalid, NotFound
 from api.fields import UsageId
-from api.portal import acts, assets, words
+from api.portal import acts, arriving, assets, corrections, words
 from api.portal.access import Enrolling, Guest, Keyholder, Manager, Person, Viewer, form
 from api.portal.reading import address, agent, institution_names, json_body, text_field
 from api.portal.rendering import drop_session, language_of, page, redirect, set_session
@@ -75,9 +75,9 @@ async def login_finish(guest: Guest, control: ControlDep, request: Request) -> R
     token = await run_in_threadpool(
         ceremonies.login, control, text_field(found, "ceremony"), found.get("credential"), agent(request)
     )
-    answer = JSONResponse({"next": "/portal/"})
+    answer = JSONResponse({"next": arriving.destination(request)})
     set_session(answer, token)
-    return answer
+    return arriving.arrived(answer)
 
 
 @router.get("/enrol")
@@ -99,7 +99,7 @@ async def enrol(guest: Guest, control: ControlDep, request: Request) -> Response
 
 @router.post("/login/code")
 async def login_by_code(guest: Guest, control: ControlDep, request: Request) -> Response:
-    return await _enter(control, request, codes.LOGIN, "/portal/")
+    return arriving.arrived(await _enter(control, request, codes.LOGIN, arriving.destination(request)))
 
 
 async def _enter(control: Control, request: Request, use: str, to: str) -> Response:
@@ -140,10 +140,11 @@ async def passkey_finish(who: Keyholder, control: ControlDep, request: Request) 
         text_field(found, "label", 64),
         agent(request),
     )
-    answer = JSONResponse({"next": "/portal/people" if token is None else "/portal/"})
-    if token is not None:
-        set_session(answer, token)
-    return answer
+    if token is None:
+        return JSONResponse({"next": "/portal/people"})
+    answer = JSONResponse({"next": arriving.destination(request)})
+    set_session(answer, token)
+    return arriving.arrived(answer)
 
 
 @router.post("/logout")
@@ -164,7 +165,10 @@ def tasks(who: Person, control: ControlDep, request: Request) -> Response:
     with control.db.read(who) as session:
         rows = requests.open_of(session, who.uscc, stamp(control.db.clock()))
         standing = [row for row in consents.of_enterprise(session, who.uscc, None) if row.state in ("active", "paused")]
-        return page(request, "tasks.html", rows=rows, standing=len(standing), names=institution_names(control))
+    return page(
+        request, "tasks.html", rows=rows, standing=len(standing), names=institution_names(control),
+        corrections=corrections.waiting(control, who.uscc), until=corrections.until(control, request),
+    )  # fmt: skip
 
 
 @router.get("/requests/{consent_id}")

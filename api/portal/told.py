@@ -26,7 +26,7 @@ from api.recalls import service as recalls
 from api.recalls.schemas import Impact
 from api.usage import asking
 from api.usage.schemas import NodeUses
-from consent.canonical import canonical
+from consent import node_log
 from consent.purposes import Purpose
 
 router = APIRouter()
@@ -72,14 +72,15 @@ async def training_finish(who: Viewer, control: ControlDep, request: Request) ->
 
 def _told(control: Control, request: Request, told: NodeUses) -> Response:
     names = institution_names(control)
-    held = base64.b64encode(canonical(told.model_dump(mode="json"))).decode()
+    files = [file for one in told.items for file in one.files]
+    held = base64.b64encode(node_log.bundle(files)).decode() if files else None
     html = fragment(
         request,
         "training_told.html",
         told=told,
         names=names,
         used=words.used,
-        file=f"data:application/json;base64,{held}",
+        file=None if held is None else f"data:application/json;base64,{held}",
     )
     return JSONResponse({"html": html})
 

@@ -40,6 +40,7 @@ STEPS: Mapping[str, Pair] = {
     "person_consent": ("本人同意", "Your own consent given"),
     "person_refusal": ("本人不同意", "Your own consent refused"),
     "person_withdrawal": ("本人撤回同意", "Your own consent withdrawn"),
+    "person_expiry": ("本人同意到期", "Your own consent ran out"),
 }
 EVIDENCE: Mapping[str | None, Pair] = {
     "passkey": ("通行密钥签名", "signed with a passkey"),
@@ -111,6 +112,10 @@ NOTICES: Mapping[str, Pair] = {
         "相关个人撤回了单独同意，贵企业的相应授权不再可用。",
         "A person withdrew the own consent; the enterprise's consent is of no more use for it.",
     ),
+    "person_expired": (
+        "相关个人的单独同意已到期，须由本人重新同意，贵企业的相应授权方可再用。",
+        "A person's own consent has run out; until it is given anew the enterprise's is of no use for it.",
+    ),
     "clock": ("一项办理事项的时限临近或已过。", "The time for something under way is nearly or wholly over."),
     "": ("平台有新的消息，请联系平台运营方了解详情。", "There is news for you: ask the operator."),
 }
@@ -127,11 +132,16 @@ def notice(kind: str) -> Pair:
     return NOTICES.get(kind) or NOTICES.get(kind.partition("_")[0]) or NOTICES[""]
 
 
+# by what an object's number begins with
+_PAGES = {"d-": "disputes", "ec-": "corrections", "ap-": "financing", "rf-": "financing/referrals"}
+
+
 def notice_link(kind: str, object_id: str) -> str | None:
     """The page that a notice is about, where the portal has one."""
     if kind == "request":
         return f"/portal/requests/{object_id}"
-    return f"/portal/disputes/{object_id}" if kind.partition("_")[0] in KINDS else None
+    folder = next((found for mark, found in _PAGES.items() if object_id.startswith(mark)), None)
+    return None if folder is None else f"/portal/{folder}/{object_id}"
 
 
 def model_state(release_state: str | None, language: str) -> str:

@@ -13,6 +13,7 @@ from api.db import Audited, Base, Machine, Stateful
 from api.jobs.repository import Job
 from api.recalls.states import NOTICE
 from api.releases.repository import Release, newest_by_job
+from api.releases.states import OPEN
 
 
 class ReleaseShare(Audited, Base):
@@ -102,11 +103,11 @@ def releases_of_jobs(
 
 
 def of_node(session: Session, node: str) -> Sequence[Release]:
-    """Releases in service or recalled whose job this node took part in."""
+    """Releases asked for, in service or recalled, whose job this node took part in."""
     query = (
         sa.select(Release)
         .join(Job, Job.id == Release.job_id)
-        .where(Release.state.in_(("released", "recalled")), sa.or_(Job.bank_node == node, Job.lab_node == node))
+        .where(Release.state.in_((*OPEN, "recalled")), sa.or_(Job.bank_node == node, Job.lab_node == node))
         .order_by(Release.id)
     )
     return session.scalars(query).all()

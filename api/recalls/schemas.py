@@ -48,7 +48,7 @@ class NodeRelease(BaseModel):
 
 
 class NodeReleases(BaseModel):
-    """Releases of jobs of this node: those in service, whose share it reports, and those recalled."""
+    """Releases of jobs of this node: those asked for or in service, whose share it reports, and those recalled."""
 
     items: list[NodeRelease]
 

@@ -7,13 +7,14 @@ that it was given, not what it says.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from datetime import timedelta
 
 from sqlalchemy.orm import Session
 
 from api.auth import Caller, Role
 from api.control import Control
-from api.db import Unit
+from api.db import SYSTEM, Unit
 from api.errors import Conflict, Forbidden, NotFound
 from api.institutions import repository as institutions
 from api.jobs import repository as jobs
@@ -21,6 +22,7 @@ from api.jobs.repository import Job
 from api.jobs.service import visible
 from api.nodes import repository as nodes
 from api.paging import Page, page
+from api.recalls import repository as recalls
 from api.releases import repository
 from api.releases.record import record
 from api.releases.repository import Release, ReleaseConfirmation, ReleaseReview
@@ -143,15 +145,8 @@ def approve(control: Control, caller: Caller, release_id: str, reason: str) -> R
             raise Forbidden("the author cannot approve the own model", "作者不能批准自己的模型", code="own_job")
         reviews = repository.reviews(unit.session, release_id)
         approving = tuple(r.account_id for r in reviews if r.decision == "approve")
-        rejecting = tuple(r.account_id for r in reviews if r.decision == "reject")
-        facts = Facts(
-            at=stamp(unit.now),
-            institution=institutions.state(unit.session, job.bank),
-            author=job.requested_by,
-            approvals=approving,
-            rejections=rejecting,
-        )
-        policy.check("release", facts)
+        facts = _facts(unit, control, job, reviews, recalls.worst(unit.session, release.id))
+        policy.check(policy.RELEASE, facts)
         assert job.ticket is not None
         parties = nodes.addressed(unit.session, job.ticket["body"]["parties"])
         release.release_order = make_release_order(
@@ -173,6 +168,20 @@ def approve(control: Control, caller: Caller, release_id: str, reason: str) -> R
         return _view(unit.session, release, caller)
 
 
+def _facts(unit: Unit, control: Control, job: Job, reviews: Sequence[ReleaseReview], share: float | None) -> Facts:
+    """What the scopes `release` and `export` ask for. A node that has told no share saw nobody withdraw: it tells every
+    change from none."""
+    return Facts(
+        at=stamp(unit.now),
+        institution=institutions.state(unit.session, job.bank),
+        author=job.requested_by,
+        approvals=tuple(r.account_id for r in reviews if r.decision == "approve"),
+        rejections=tuple(r.account_id for r in reviews if r.decision == "reject"),
+        withdrawn_share=share or 0.0,
+        recall_share=control.settings.recall_share,
+    )
+
+
 def veto(control: Control, caller: Caller, release_id: str, reason: str) -> ReleaseOut:
     """The data owner's no, at any time before the model is out."""
     with control.db.unit(caller) as unit:
@@ -185,7 +194,9 @@ def veto(control: Control, caller: Caller, release_id: str, reason: str) -> Rele
 
 
 def confirm(control: Control, caller: Caller, release_id: str, body: ConfirmationIn) -> ReleaseOut:
-    """A node's answer to the order. Released once every node has it; returned when one cannot."""
+    """A node's answer to the order. Released once every node has it; returned when one cannot, or may not any more."""
+    with control.db.read(SYSTEM) as session:  # a node sees no other's share
+        share = recalls.worst(session, release_id)
     with control.db.unit(caller) as unit:
         nodes.heard(unit.session, caller.name, unit.now)
         release = repository.locked(unit.session, release_id)
@@ -208,11 +219,18 @@ def confirm(control: Control, caller: Caller, release_id: str, body: Confirmatio
         )
         unit.create(row, "release.confirm", f"node {caller.name}: {row.outcome}", bytes=body.bytes)
         known[caller.name] = row
-        _settle(unit, release, {side["node"] for side in order["parties"].values()}, known)
+        _settle(control, unit, release, {side["node"] for side in order["parties"].values()}, known, share)
         return _view(unit.session, release, caller)
 
 
-def _settle(unit: Unit, release: Release, named: set[str], known: dict[str, ReleaseConfirmation]) -> None:
+def _settle(
+    control: Control,
+    unit: Unit,
+    release: Release,
+    named: set[str],
+    known: dict[str, ReleaseConfirmation],
+    share: float | None,
+) -> None:
     if release.state != "approved":
         return
     failed = next((row for row in known.values() if row.outcome == "failed"), None)
@@ -225,6 +243,14 @@ def _settle(unit: Unit, release: Release, named: set[str], known: dict[str, Rele
         }
         unit.transition(release, "returned", "release.return", text)
     elif named <= known.keys():
+        job = jobs.job(unit.session, release.job_id)
+        assert job is not None
+        try:
+            policy.check(policy.EXPORT, _facts(unit, control, job, repository.reviews(unit.session, release.id), share))
+        except policy.Denied as denied:
+            release.cause = {"code": denied.code, "message": denied.message, "message_zh": denied.message_zh}
+            unit.transition(release, "returned", "release.return", denied.message)
+            return
         release.released_at = unit.now
         unit.transition(release, "released", "release.complete", "every node confirmed")
         record(unit, release)

@@ -92,8 +92,7 @@ def identify(request: Request, digest: Callable[[str], str]) -> Found:
     token = _given(request, control)
     now = control.db.clock()
     idle = timedelta(seconds=control.settings.staff_idle_seconds)
-    with control.db.read(SYSTEM) as session:
-        row = repository.credential(session, digest(token), now, now - idle)
+    row = repository.credential(control.db, digest(token), now, now - idle)
     if row is None:
         raise Unauthenticated("the token is not known or no longer valid", "访问令牌未知或已失效")
     if row.session_id is not None and now - row.seen_at > _TOUCH:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Mapped, Session, mapped_column
 
-from api.db import Audited, Base, Machine, Stateful
+from api.db import SYSTEM, Audited, Base, Database, Machine, Stateful
 from api.institutions.repository import Account
 from api.staff.states import ACCOUNT_SANCTION, STAFF, STAFF_PASSKEY
 
@@ -229,18 +229,18 @@ def ended_sanctions(session: Session, now: datetime) -> Sequence[str]:
 _CREDENTIAL = """
 WITH given AS (
     SELECT account, NULL AS session_id, NULL::timestamptz AS seen_at, 'token' AS method FROM api_tokens
-    WHERE sha256 = :digest AND ended_at IS NULL AND (expires_at IS NULL OR expires_at > :now)
+    WHERE sha256 = %(digest)s AND ended_at IS NULL AND (expires_at IS NULL OR expires_at > %(now)s)
     UNION ALL
     SELECT account, id, seen_at, method FROM staff_sessions
-    WHERE token_sha256 = :digest AND ended_at IS NULL AND expires_at > :now AND seen_at > :seen_after
+    WHERE token_sha256 = %(digest)s AND ended_at IS NULL AND expires_at > %(now)s AND seen_at > %(seen_after)s
 )
 SELECT a.id, COALESCE(p.name, a.name) AS name, a.institution, a.roles, a.level, a.duties, g.session_id, g.seen_at,
     g.method,
     COALESCE(s.state, o.state, 'preparing') AS standing,
     EXISTS (SELECT FROM account_sanctions x WHERE x.account = a.id AND x.state = 'in_force' AND x.duties IS NULL
-            AND (x.until IS NULL OR x.until > :now)) AS suspended,
+            AND (x.until IS NULL OR x.until > %(now)s)) AS suspended,
     ARRAY(SELECT unnest(x.duties) FROM account_sanctions x WHERE x.account = a.id AND x.state = 'in_force'
-          AND (x.until IS NULL OR x.until > :now)) AS suspended_duties
+          AND (x.until IS NULL OR x.until > %(now)s)) AS suspended_duties
 FROM given g JOIN accounts a ON a.id = g.account AND a.disabled_at IS NULL
 LEFT JOIN staff p ON p.id = a.id
 LEFT JOIN institution_standings s ON s.institution = a.institution AND s.state <> 'active'
@@ -248,10 +248,10 @@ LEFT JOIN onboardings o ON o.institution = a.institution
 """
 
 
-def credential(session: Session, digest: str, now: datetime, seen_after: datetime) -> Any:
+def credential(db: Database, digest: str, now: datetime, seen_after: datetime) -> Any:
     """The account behind a token or session that is good now, with how it and its institution stand; or None."""
     values = {"digest": digest, "now": now, "seen_after": seen_after}
-    return session.execute(sa.text(_CREDENTIAL), values).one_or_none()
+    return db.look_up(SYSTEM, _CREDENTIAL, values)
 
 
 def touch(session: Session, session_id: str, now: datetime) -> None:

@@ -20,15 +20,15 @@ from api.errors import ApiError, Invalid, NotFound
 from api.jobs.repository import Job
 from api.nodes import questions
 from api.nodes.questions import Kind, Question
-from api.usage import service
-from api.usage.repository import Usage
+from api.usage import node_heads, repository, service
 from api.usage.schemas import NodeUse, NodeUses, Sentence
-from consent import usage_question
+from consent import node_log, usage_question
 from consent.errors import MalformedDocument
 from consent.keys import BadSignature
+from consent.ledger import LedgerError
 from consent.purposes import Mode, Purpose
 from consent.signed import Document, verify
-from consent.usage import sentence, usage
+from consent.usage import codes, sentence, usage
 
 
 class AnswerRefused(ApiError):
@@ -79,19 +79,24 @@ async def ask(control: Control, document: Document, enterprise: str | None = Non
 
 
 def _joined(control: Control, enterprise: str, found: dict[str, dict[str, Any]], asked: frozenset[str]) -> NodeUses:
-    """One item for each job, with the nodes that say so."""
+    """One item for each job, with the nodes that say so and the proofs of those whose log's head stands here."""
     items: dict[str, NodeUse] = {}
     with control.db.read(SYSTEM) as session:
         for node in sorted(found):
             for use in found[node]["uses"]:
-                if use["job_id"] in items:
-                    items[use["job_id"]].nodes.append(node)
-                else:
-                    items[use["job_id"]] = _item(control, session, enterprise, node, use)
+                job = _fitting(session, enterprise, node, use)
+                if job.id not in items:
+                    items[job.id] = _item(control, session, job, enterprise, use)
+                item = items[job.id]
+                item.nodes.append(node)
+                file = _file(control, session, enterprise, node, use, item.proven)
+                if file is not None:
+                    item.files.append(file)
     return NodeUses(items=sorted(items.values(), key=lambda item: item.at), silent=sorted(asked - found.keys()))
 
 
-def _item(control: Control, session: Session, enterprise: str, node: str, use: dict[str, Any]) -> NodeUse:
+def _fitting(session: Session, enterprise: str, node: str, use: dict[str, Any]) -> Job:
+    """The job of a use that fits what is on record here. Raises AnswerRefused."""
     job = session.get(Job, use["job_id"])
     consent = session.get(Consent, use["consent_id"])
     if (
@@ -104,15 +109,44 @@ def _item(control: Control, session: Session, enterprise: str, node: str, use: d
             f"node {node} tells of a use that does not fit its job or consent: tell the operator",
             f"节点 {node} 所述使用与作业或授权不符：请告知平台运营方",
         )
-    row = session.scalar(sa.select(Usage).where(Usage.object_kind == "job", Usage.object_id == job.id))
+    return job
+
+
+def _item(control: Control, session: Session, job: Job, enterprise: str, use: dict[str, Any]) -> NodeUse:
+    row = repository.of_job(session, job.id)
     assert row is not None, "every job that was approved has its usage record"
     record = usage(
-        usage_id=f"{row.id}/{node}", at=use["at"], user=row.user, institution=row.institution, reason=row.reason,
+        usage_id=f"{row.id}/{job.id}", at=use["at"], user=row.user, institution=row.institution, reason=row.reason,
         use=Mode.JOINT_TRAINING, purpose=Purpose.JOINT_TRAINING, object_kind="enterprise", object_id=enterprise,
-        data=use["data"], consent_id=consent.consent_id, job_id=job.id,
+        data=use["data"], consent_id=use["consent_id"], job_id=job.id,
     )  # fmt: skip
     zh, en = sentence(record)
     return NodeUse(
-        at=use["at"], job_id=job.id, consent_id=consent.consent_id, nodes=[node], record=json.loads(json.dumps(record)),
-        sentence=Sentence(zh=zh, en=en), proven=service.of_job(control, session, row),
+        at=use["at"], job_id=job.id, consent_id=use["consent_id"], nodes=[], record=json.loads(json.dumps(record)),
+        sentence=Sentence(zh=zh, en=en), proven=service.of_job(control, session, row), files=[],
     )  # fmt: skip
+
+
+def _file(
+    control: Control, session: Session, enterprise: str, node: str, use: dict[str, Any], job: Document
+) -> Document | None:
+    """The proof of what a node says, under its head that stands in the ledger; None where none stands.
+
+    A node that has entered a head must prove. Raises AnswerRefused where it does not, or where the proof is of
+    something else than it says.
+    """
+    head = node_heads.record_of(control, session, use["job_id"], node)
+    if head is None:
+        return None
+    try:
+        file = node_log.make(use["record"] or {}, head, job)
+        said = node_log.check(file, control.keyring).use
+        told = (enterprise, use["consent_id"], use["at"], codes(use["data"]))
+        if (said["object"]["id"], said["consent_id"], said["at"], said["content"]["data"]) != told:
+            raise node_log.UseMismatch("the proof is of another use", "证明属于另一次使用")
+    except (LedgerError, MalformedDocument) as error:
+        raise AnswerRefused(
+            f"node {node} does not prove what it tells of job {use['job_id']}: tell the operator ({error.message})",
+            f"节点 {node} 未能证明其就作业 {use['job_id']} 所述：请告知平台运营方（{error.message_zh}）",
+        ) from error
+    return file

@@ -9,11 +9,19 @@ from pydantic import AwareDatetime
 
 from api.auth import Action, Caller, permits
 from api.control import ControlDep
-from api.fields import Limit, Text, UsageId
+from api.fields import JobId, Limit, Text, UsageId
 from api.nodes import questions
 from api.nodes.schemas import QuestionId
-from api.usage import asking, service
-from api.usage.schemas import NodeUses, QuestionIn, UsagePage, UsesIn
+from api.usage import asking, node_heads, service
+from api.usage.schemas import (
+    NodeHeadIn,
+    NodeHeadOut,
+    NodeLogOut,
+    NodeUses,
+    QuestionIn,
+    UsagePage,
+    UsesIn,
+)
 
 router = APIRouter(prefix="/v1", tags=["usage"])
 
@@ -58,3 +66,20 @@ def answer(
     """A node answers an enterprise's question."""
     questions.answer(control, caller, questions.Kind.USAGE, question_id, body)
     return Response(status_code=204)
+
+
+@router.get("/node/log")
+def node_log(control: ControlDep, caller: Annotated[Caller, Depends(permits(Action.NODE_REPORT))]) -> NodeLogOut:
+    """How far the node's own log of uses is known here."""
+    return node_heads.log_of(control, caller)
+
+
+@router.put("/node/jobs/{job_id}/head")
+def enter_head(
+    control: ControlDep,
+    caller: Annotated[Caller, Depends(permits(Action.NODE_REPORT))],
+    job_id: JobId,
+    body: NodeHeadIn,
+) -> NodeHeadOut:
+    """A node's log before it reads a row: the ledger holds its head from now on, and the answer proves it."""
+    return node_heads.enter(control, caller, job_id, body)

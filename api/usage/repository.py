@@ -1,4 +1,4 @@
-"""Tables and queries of usage records. Both tables are append-only: an outcome is a row of its own."""
+"""Tables and queries of usage records and of nodes' heads. All append-only: an outcome is a row of its own."""
 
 from __future__ import annotations
 
@@ -58,6 +58,29 @@ class UsageOutcome(Audited, Base):
     code: Mapped[str | None]
 
 
+class NodeHead(Audited, Base):
+    """The head of a node's own log before a job: how many uses it held, never whose. One for each job and node."""
+
+    __tablename__ = "node_heads"
+    AUDIT_KIND: ClassVar[str] = "node_head"
+    AUDIT_KEY: ClassVar[tuple[str, ...]] = ("job_id", "node")
+
+    job_id: Mapped[str] = mapped_column(sa.ForeignKey("jobs.id"), primary_key=True)
+    node: Mapped[str] = mapped_column(sa.ForeignKey("nodes.name"), primary_key=True)
+    number: Mapped[int] = mapped_column(sa.BigInteger)  # of this node's heads, from 0
+    log_id: Mapped[str]
+    size: Mapped[int] = mapped_column(sa.BigInteger)
+    document: Mapped[str]  # consent.node_log.head_document, as it stands in the ledger
+    entered_at: Mapped[datetime]
+
+    __table_args__ = (sa.Index("node_heads_order", "node", "number", unique=True),)
+
+
+def last_head(session: Session, node: str) -> NodeHead | None:
+    """The newest head of a node's log."""
+    return session.scalar(sa.select(NodeHead).where(NodeHead.node == node).order_by(NodeHead.number.desc()).limit(1))
+
+
 def record(
     unit: Unit,
     *,
@@ -112,6 +135,11 @@ def counted(session: Session, consent_id: str, since: datetime) -> tuple[int, in
 def outcome(unit: Unit, usage_id: str, outcome: str, code: str | None = None) -> None:
     row = UsageOutcome(usage_id=usage_id, at=unit.now, outcome=outcome, code=code)
     unit.create(row, "usage.outcome", outcome)
+
+
+def of_job(session: Session, job_id: str) -> Usage | None:
+    """The record of one job's use, made when the job was approved."""
+    return session.scalar(sa.select(Usage).where(Usage.object_kind == "job", Usage.object_id == job_id))
 
 
 def of_enterprise(session: Session, uscc: str, limit: int, offset: int) -> Sequence[Any]:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, StringConstraints
 
-from api.fields import Body, JobId, JsonObject, Text
+from api.fields import Body, JobId, JsonObject, Sha256, Text
 from api.nodes.schemas import AnswerIn
 
 Moment = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
@@ -55,14 +55,36 @@ class QuestionIn(Body):
     question: JsonObject
 
 
+class NodeLogOut(BaseModel):
+    """How far a node's own log of uses is known here: its last head's log and size; 0 before the first."""
+
+    log_id: str | None
+    size: int
+
+
+class NodeHeadIn(Body):
+    """A node's signed head over every use up to a job's, and the path from the last head that stands here."""
+
+    head: JsonObject
+    path: Annotated[list[Sha256], Field(max_length=128)]
+
+
+class NodeHeadOut(BaseModel):
+    """Ledger records (document, salt, proof): of the head's entry, and of the platform's record of the job."""
+
+    head: dict[str, Any]
+    job: dict[str, Any]
+
+
 class UseIn(Body):
-    """One job's use of the enterprise's row, as a node has it on record."""
+    """One job's use of the enterprise's row, as a node has it on record; `record` is its own log's."""
 
     at: Moment
     recipient: Text
     job_id: JobId
     consent_id: Text
     data: JsonObject
+    record: JsonObject | None = None
 
 
 class UsesIn(AnswerIn):
@@ -76,8 +98,9 @@ class UsesIn(AnswerIn):
 class NodeUse(BaseModel):
     """One job that used the enterprise's row: when, which nodes say so, and the record in plain words.
 
-    `proven` is the platform's own record of the job with its proof from the log, as `creditlab verify` takes it: that
-    the job was, whose it was and what for. That this enterprise's row was in it is the nodes' word.
+    `proven` is the platform's own record of the job with its proof from the log: that the job was, whose it was and
+    what for. `files` prove that this enterprise's row was in it (`consent.node_log`), one of each node whose log's head
+    stands in the platform's ledger. `creditlab verify` takes both. What another node says is its word.
     """
 
     at: str
@@ -87,6 +110,7 @@ class NodeUse(BaseModel):
     record: dict[str, Any]
     sentence: Sentence
     proven: dict[str, Any]
+    files: list[dict[str, Any]]
 
 
 class NodeUses(BaseModel):

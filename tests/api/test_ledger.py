@@ -338,3 +338,26 @@ def test_a_head_is_signed_within_a_second_and_anew_when_it_is_old(world: World) 
     world.clock.advance(61)
     service.sign_head(world.control)
     assert world.operator._get("/v1/ledger")["head"]["number"] > head["number"]
+
+
+def test_entries_heads_and_documents_are_read_in_batches_of_any_size(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a cursor on the server, which a reading session could not hold."""
+    world.cohort(3)
+    for _ in range(4):
+        headed(world)
+        world.clock.advance(61)
+    with world.db.read(SYSTEM) as session:
+        log_id, name = session.execute(sa.select(Log.log_id, Log.hash)).one()
+        store = PostgresStore(session, log_id, name)
+        whole = list(store.entries()), list(store.heads())
+        assert len(whole[0]) >= 3
+        assert len(whole[1]) >= 4
+        for size in (1, 2, len(whole[1]), len(whole[1]) + 1):
+            monkeypatch.setattr("api.ledger.store._BATCH", size)
+            assert (list(store.entries()), list(store.heads())) == whole
+    for size in (1, 2, 1000):
+        monkeypatch.setattr("api.ledger.documents._BATCH", size)
+        with world.db.read(SYSTEM) as session:
+            assert documents.check(session.connection(), log_id) == len(whole[0])

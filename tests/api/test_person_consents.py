@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from api.consents import persons
+from api.consents import persons, receipts
+from api.consents.repository import Consent
 from api.db import SYSTEM, tenant
 from consent import person
 from consent.canonical import canonical
 from consent.receipt import verify
 from consent.signed import sign
-from consent.times import stamp
+from consent.times import parse, stamp
 from tests.api.conftest import Databases
 from tests.api.test_consent_requests import answer, ask, take
 from tests.api.test_enterprises import ORIGIN, Browser, enrol
@@ -312,6 +315,60 @@ def test_a_successor_has_another_pseudonym_and_the_old_word_stays_its_persons(sh
     assert first.act(person.WITHDRAWAL, given).status_code == 200
     shared.risk.call("POST", f"/v1/consent-requests/{asked['consent_id']}/cancel", json={"reason": "anew"})
     assert reference(ask(shared, one, **KEY)) != reference(asked)
+
+
+# ---- terms that are over
+
+
+def test_a_persons_consent_that_runs_out_is_over_for_both_sides_in_the_same_second(world: World) -> None:
+    """PIPL §14: by the clock alone, and the same after the platform has said so, signed, in the feed and the ledger."""
+    one = trader(world)
+    asked = ask(world, one, **TRADER, valid_days=365)
+    take(world, answer(one, asked))
+    who = named(world, one)
+    name = number(world, who.give(reference(asked)))
+    with world.db.read(SYSTEM) as session:
+        row = session.get_one(persons.PersonConsent, name)
+        until = row.valid_until
+        consent = session.get_one(Consent, asked["consent_id"])
+
+    def found(at: str) -> set[person.Given]:
+        """What the control plane and a node's book find."""
+        with world.db.read(SYSTEM) as session:
+            here = persons.found(session, session.get_one(Consent, consent.consent_id), at)
+        return {here, book_of(world).persons(consent.consent_id, at)}
+
+    last = stamp(parse(until) - timedelta(seconds=1))
+    assert found(last) == {person.Given.GIVEN}
+    assert found(until) == {person.Given.MISSING}
+
+    world.clock.advance((parse(until) - world.clock()).total_seconds() + 1)
+    deadline = time.monotonic() + 10
+    while (word := book_of(world).word(name)) is None or word.ended is None:
+        assert time.monotonic() < deadline, "the platform has not said so"
+        time.sleep(0.1)
+    assert (word.life.state, word.ended[1] >= until) == ("expired", True)
+    assert found(until) == {person.Given.MISSING}
+    with world.db.read(SYSTEM) as session:
+        row = session.get_one(persons.PersonConsent, name)
+        assert (row.state, row.ended_seq) == ("expired", word.ended[0])
+        entered = session.scalar(
+            sa.text("SELECT count(*) FROM ledger_subject WHERE object_kind = 'feed' AND object_id = :seq"),
+            {"seq": str(row.ended_seq)},
+        )
+    assert entered == 1
+    told = [each["body"] for each in world.risk.call("GET", "/v1/consent-events", params={"limit": 500})["events"]]
+    states = [each["event"]["state"] for each in told if each["kind"] == "person_consent"]
+    assert states == ["active", "expired"]
+    receipt = json.loads(receipts_of(world, word.ended[0]))
+    assert verify(canonical(receipt), world.keyring).transition == "person_expire"
+
+
+def receipts_of(world: World, seq: int) -> bytes:
+    with world.db.read(SYSTEM) as session:
+        name = session.scalar(sa.text("SELECT consent_id FROM feed WHERE seq = :seq"), {"seq": seq})
+        who = session.get_one(persons.PersonConsent, name).person
+        return receipts.of_person_event(world.control, session, {who}, seq)
 
 
 # ---- what is told, kept and shown

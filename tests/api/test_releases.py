@@ -124,6 +124,36 @@ def test_another_file_than_the_ordered_one_is_not_a_release(world: World) -> Non
     assert (row["state"], row["cause"]["code"]) == ("returned", "sha256_differs")
 
 
+def told(world: World, release_id: str, share: float) -> None:
+    path = f"/v1/node/releases/{release_id}/share"
+    world.lab.http.post(path, json={"share": share, "seq": 1}).raise_for_status()
+
+
+def test_what_too_many_have_left_is_not_approved(world: World) -> None:
+    """R44: scope `release`. The nodes tell the share of a model that is asked for, so it is known by the approval."""
+    release_id = world.reviewed(world.succeeded())
+    assert [i["state"] for i in world.lab.http.get("/v1/node/releases").json()["items"]] == ["reviewed"]
+    told(world, release_id, 0.11)
+    denied = refused(world.operator.approve_release, release_id, "in order")
+    assert (denied.status, denied.code) == (403, "release_recalled")
+    assert denied.message_zh
+    told(world, release_id, 0.1)
+    assert world.operator.approve_release(release_id, "in order")["state"] == "approved"
+
+
+def test_what_too_many_leave_between_approval_and_hand_over_is_returned(world: World) -> None:
+    """R44: scope `export`."""
+    job_id = world.succeeded()
+    release_id = world.reviewed(job_id)
+    world.operator.approve_release(release_id, "in order")
+    world.lab.release(release_id)
+    told(world, release_id, 0.2)
+    assert world.bank.release(release_id).json()["state"] == "returned"
+    row = world.risk.release(release_id)
+    assert (row["state"], row["cause"]["code"]) == ("returned", "release_recalled")
+    assert world.risk.request_release(job_id, "again")["state"] == "submitted"
+
+
 def test_only_a_succeeded_job_with_a_report_has_something_to_release(world: World) -> None:
     job_id = world.running()
     assert refused(world.risk.request_release, job_id, "early").code == "nothing_to_release"

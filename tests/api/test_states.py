@@ -18,6 +18,7 @@ from api.credit.states import CREDIT, LENT, MEDIATION, WARNING
 from api.db import SYSTEM, AuditRow, Database, IllegalTransition, Machine, StateWrittenOutsideTransition
 from api.disputes.states import DISPUTE
 from api.guarantees.states import GUARANTEE
+from api.incidents.states import INCIDENT
 from api.institutions.repository import Account, Institution
 from api.institutions.states import STANDING
 from api.jobs import causes
@@ -31,7 +32,7 @@ from api.releases.states import OPEN, RELEASE, UNBLINDED
 
 MACHINES = [
     CONSENT, JOB, PARTY, RELEASE, PERMIT, REQUEST, STANDING, NOTICE, WEBHOOK, DISPUTE,
-    PRODUCT, APPLICATION, REFERRAL, CREDIT, MEDIATION, GUARANTEE, PUBLICATION, QUESTION,
+    PRODUCT, APPLICATION, REFERRAL, CREDIT, MEDIATION, GUARANTEE, PUBLICATION, QUESTION, INCIDENT,
 ]  # fmt: skip
 
 

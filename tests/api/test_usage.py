@@ -19,12 +19,14 @@ from api.usage import service
 from api.usage.asking import ask
 from api.usage.repository import Usage
 from api.verify_cli import app as verify_app
-from consent import usage, usage_question
+from consent import node_log, usage, usage_question
+from consent.canonical import canonical
 from consent.errors import Refused
 from consent.keyring import Keyring
 from consent.ledger import records
 from consent.signed import sign
 from consent.times import stamp
+from tests.api.node_logs import NodeLog
 from tests.api.test_jobs import refused
 from tests.api.test_scores import score
 from tests.api.world import SHA, Enterprise, FakeNode, World
@@ -244,9 +246,74 @@ def test_the_enterprise_is_told_by_the_nodes_in_plain_words_and_nothing_is_kept(
     assert "bank-a" in item["sentence"]["zh"] and "Joint" in item["sentence"]["en"].title()
     records.check(item["proven"], world.keyring, log_id="creditlab")
     assert item["proven"]["document"]["object"] == {"kind": "job", "id": asking.job_id}
+    assert item["files"] == []  # no head of either node stands: it is their word
     with world.db.read(SYSTEM) as session:
         assert session.scalar(sa.text("SELECT count(*) FROM node_questions")) == 0
     assert world.bank.work() == world.lab.work() == []
+
+
+@pytest.fixture
+def proving(asking: Asking) -> tuple[Asking, NodeLog]:
+    """The lab's node has entered its log's head for the job, the bank's has not."""
+    log = NodeLog(asking.world.lab)
+    log.entered(asking.job_id, "E0", "E1", "E2")
+    return asking, log
+
+
+def test_a_use_comes_with_its_proof_through_both_logs(proving: tuple[Asking, NodeLog], tmp_path: Path) -> None:
+    """R46: that this row was in that job holds offline, with the platform's keys alone."""
+    asking, log = proving
+    world = asking.world
+    told = asking.ask({world.bank: {"uses": [asking.use()]}, world.lab: {"uses": [log.told("E0", asking.job_id)]}})
+    [item] = told["items"]
+    assert item["nodes"] == ["bank-node", "lab-node"]
+    [file] = item["files"]
+    found = node_log.check(*node_log.load(canonical(file)), world.keyring, platform_log="creditlab")
+    assert (found.by.node, found.by.job_id, found.use["object"]["id"]) == ("lab-node", asking.job_id, "E0")
+
+    path, keys, first = tmp_path / "uses.json", tmp_path / "keys.json", tmp_path / "first.pub"
+    keys.write_bytes(world.keyring.to_json())
+    first.write_text(world.key.public.b64)
+
+    def run(*words: object) -> Any:
+        return CliRunner().invoke(verify_app, [str(word) for word in (path, "--keys", keys, "--trust", first, *words)])
+
+    for raw in (canonical(file), node_log.bundle([file, file])):
+        path.write_bytes(raw)
+        shown = run()
+        assert shown.exit_code == 0, shown.output
+        for words in ("使用证明有效 · the proof of use holds", "risk", "lab-node", log.key.public.b64, "not proved"):
+            assert words in shown.output
+        told = json.loads(run("--json").output)
+        assert told["uses"][0]["use"] == log.bodies[0]
+        assert run("--witness", f"court={first}").exit_code == 1  # nobody cosigned
+    path.write_bytes(raw.replace(b"c-E0", b"c-E1"))
+    assert "ledger_entry_mismatch" in run().output
+    path.write_bytes(node_log.bundle([]))
+    assert "holds no use" in run().output
+
+
+BAD_PROOFS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "none": lambda use: {**use, "record": None},
+    "another's": lambda use: {**use, "record": {**use["record"], "document": {}}},
+    "another time": lambda use: {**use, "at": "2026-01-01T00:00:00Z"},
+    "other data": lambda use: {**use, "data": {"judicial": "*"}},
+}
+
+
+@pytest.mark.parametrize("case", BAD_PROOFS)
+def test_a_node_whose_head_stands_must_prove_what_it_tells(proving: tuple[Asking, NodeLog], case: str) -> None:
+    asking, log = proving
+    wrong = {"uses": [BAD_PROOFS[case](log.told("E0", asking.job_id))]}
+    denied = refused(asking.ask, {asking.world.bank: {"uses": []}, asking.world.lab: wrong})
+    assert (denied.status, denied.code) == (502, "node_answer_refused")
+
+
+def test_the_proof_of_another_enterprises_row_is_refused(proving: tuple[Asking, NodeLog]) -> None:
+    asking, log = proving
+    wrong = {"uses": [log.told("E1", asking.job_id, consent_id="c-E0")]}
+    denied = refused(asking.ask, {asking.world.bank: {"uses": []}, asking.world.lab: wrong})
+    assert denied.code == "node_answer_refused"
 
 
 def test_a_node_that_does_not_answer_is_named(asking: Asking) -> None:

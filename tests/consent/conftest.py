@@ -90,6 +90,12 @@ class Maker:
         fields = {name: body[name] for name in ("consent_id", "person", "enterprise", "evidence")}
         return self.event(person.withdrawal(**{**fields, "at": at, **changes}), passkey=passkey)
 
+    def ran_out(self, said: dict, at: str, **changes: object) -> dict:
+        """The platform's word that a person's consent is over."""
+        body = said["document"]["body"]
+        fields = {name: body[name] for name in ("consent_id", "person", "enterprise")}
+        return self.event(person.expiry(**{**fields, "at": at, **changes}))
+
     def withdrawal(self, consent: dict, at: str = "2026-06-01T00:00:00Z", key: SigningKey | None = None) -> dict:
         body = consent["document"]["body"]
         withdrawn = artefact.withdrawal(consent_id=body["consent_id"], enterprise=body["enterprise"], at=at)

@@ -20,7 +20,7 @@ from consent.canonical import canonical
 from consent.evidence import EvidenceMismatch, NotThePerson
 from consent.keyring import Keyring
 from consent.keys import BadSignature, SigningKey
-from consent.lifecycle import IllegalTransition, State
+from consent.lifecycle import IllegalTransition, NotYetExpired, State
 from consent.person import Given
 from consent.policy import Denied
 from consent.receipt import ReceiptRefused, issue, verify
@@ -248,6 +248,59 @@ def test_only_the_person_or_the_registrar_signs_it(make: Maker) -> None:
         verify_signature(signed, "enterprise")
 
 
+LAST, OVER, AFTER = "2026-12-31T23:59:59Z", "2027-01-01T00:00:00Z", "2027-12-01T00:00:00Z"
+
+
+def test_the_platform_says_when_a_persons_consent_has_run_out(make: Maker) -> None:
+    """PIPL §14: the same word as for an enterprise's; by it and without it both sides find the same."""
+    said = make.said(offered := make.offer("e", **SCORE))
+    consent = make.consent("e", subject="sole_trader", persons=[make.named(offered)], valid_until=AFTER, **SCORE)
+    name = consent["document"]["body"]["consent_id"]
+    without = book_of(make)
+    make.ran_out(said, OVER)
+    book = book_of(make)
+    for at, found in ((LAST, Given.GIVEN), (OVER, Given.MISSING), ("2027-06-01T00:00:00Z", Given.MISSING)):
+        assert without.persons(name, at) is book.persons(name, at, seq=2) is found
+    assert book.persons(name, OVER) is book.persons(name, LAST) is Given.MISSING
+    word = book.word(said["document"]["body"]["consent_id"])
+    assert word is not None
+    assert (word.life.state, word.ended) == (State.EXPIRED, (3, OVER))
+    rows, words = json.loads(json.dumps([list(book.dump()), list(book.dump_words())]))
+    assert list(ConsentBook.load(rows, words=words).dump_words()) == list(book.dump_words())
+
+
+def test_only_time_and_only_the_platform_end_it_so(make: Maker) -> None:
+    said = make.said(make.offer("e", **SCORE))
+    event = make.ran_out(said, LAST)
+    with pytest.raises(NotYetExpired):
+        book_of(make)
+    body = {**event["document"]["body"], "at": OVER}
+    for document in (
+        sign(body, make.key("e"), "platform"),
+        countersign(sign(body, make.platform, "person"), SigningKey.generate(), "platform"),
+    ):
+        with pytest.raises(BadSignature):
+            verify_event({**event, "document": document}, make.platform.public)
+    verify_event({**event, "document": sign(body, make.platform, "platform")}, make.platform.public)
+    make.events.pop()
+    make.ran_out(said, OVER, person="p-2")
+    with pytest.raises(NotThePerson):
+        book_of(make)
+
+
+def test_what_was_withdrawn_or_has_run_out_ends_once(make: Maker) -> None:
+    said = make.said(make.offer("e", **SCORE))
+    make.taken_back(said)
+    make.ran_out(said, OVER)
+    with pytest.raises(IllegalTransition):
+        book_of(make)
+    make.events[1:] = []
+    make.ran_out(said, OVER)
+    make.taken_back(said, AFTER)
+    with pytest.raises(IllegalTransition):
+        book_of(make)
+
+
 def test_nobody_takes_back_what_another_person_gave(make: Maker) -> None:
     said = make.said(make.offer("e", **SCORE))
     make.taken_back(said, person="p-2")
@@ -349,6 +402,9 @@ def test_receipts_of_a_persons_consent_and_withdrawal_hold_and_cannot_be_mixed_u
     )  # fmt: skip
     raw = issue(back, make.platform, consent=(said["document"], AT), **times)
     assert verify(raw, keyring).transition == "person_withdraw"
+    over = make.ran_out(said, OVER)["document"]
+    view = verify(issue(over, make.platform, consent=(said["document"], AT), **times), keyring)
+    assert (view.transition, view.party, view.person_key_id) == ("person_expire", "platform", None)
     name = said["document"]["body"]["consent_id"]
     for other in (
         make.said(make.offer("e", who="p-2", **SCORE), consent_id=name),

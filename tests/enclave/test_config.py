@@ -37,3 +37,13 @@ def test_an_unknown_kind_is_refused(tmp_path: Path, line: str) -> None:
     """A misspelt kind would be taken silently."""
     with pytest.raises(BadConfig, match="refuse_evidence"):
         load(written(tmp_path, line))
+
+
+def test_the_share_that_may_have_withdrawn_is_a_share(tmp_path: Path) -> None:
+    assert load(written(tmp_path, "recall_share = 0.2")).recall_share == 0.2
+
+
+@pytest.mark.parametrize("value", ["1", "-0.1", '"0.1"', "true"])
+def test_what_is_no_share_is_refused(tmp_path: Path, value: str) -> None:
+    with pytest.raises(BadConfig, match="recall_share"):
+        load(written(tmp_path, f"recall_share = {value}"))

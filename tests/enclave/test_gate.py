@@ -13,6 +13,7 @@ from consent import artefact
 from consent.errors import Refused
 from consent.feed import sign_head
 from consent.keys import BadSignature, SigningKey
+from consent.person import Given
 from consent.policy import MIN_COHORT, Denied
 from consent.signed import countersign
 from consent.times import stamp
@@ -34,6 +35,7 @@ TICKET: dict[str, Any] = {
     "expires_at": "2026-05-01T01:00:00Z",
     "parties": {"bank": {"institution": "bank_a"}, "lab": {"institution": "lab"}},
 }
+AT_OVER = "2026-05-01T00:10:00Z"
 EVERYBODY = [f"e{n}" for n in range(MIN_COHORT)]
 
 
@@ -366,6 +368,25 @@ def test_a_persons_withdrawal_takes_the_row_out_at_the_next_round(node: Node) ->
     assert one.exclude(Moment(head, AT)) == ["e-trader"]
     node.open()
     assert "e-trader" not in JobGate(node.consents, TICKET, one.admitted).admit(Moment(head, AT))
+
+
+def test_a_persons_consent_that_runs_out_takes_the_row_out_between_two_rounds(node: Node) -> None:
+    """PIPL §14: the platform's word calls for the gate as that of an enterprise's expiry does."""
+    _, offered = sole_trader(node)
+    said = node.feed.maker.said(offered, valid_until=AT_OVER)
+    node.hear()
+    one = JobGate(node.consents, TICKET, frozenset([*EVERYBODY, "e-trader"]))
+    one.admit(Moment(node.consents.book.head, AT))
+    told: list[bool] = []
+    node.consents.watch(lambda news: told.append(one.heard(news, AT_OVER)))
+    node.feed.maker.ran_out(said, AT_OVER)
+    head = node.hear()
+    assert told == [True]
+    assert one.exclude(Moment(head, AT_OVER)) == ["e-trader"]
+    node.open()  # a restart reads the same
+    entry = node.consents.book.entry("e-trader", "bank_a", "joint_training")
+    assert entry is not None
+    assert node.consents.book.persons(entry.consent_id, AT) is Given.MISSING
 
 
 def test_a_persons_document_that_the_person_did_not_sign_is_not_taken(node: Node) -> None:

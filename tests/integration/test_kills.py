@@ -46,13 +46,7 @@ def already[T](act: Callable[[], T]) -> T | None:
     try:
         return insist(act)
     except LabError as error:
-        if error.code in (
-            "already_decided",
-            "illegal_transition",
-            "already_reviewed",
-            "idempotency_effect_had",
-            "conflict",
-        ):
+        if error.code in HAD:
             return None
         raise
 

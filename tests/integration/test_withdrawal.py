@@ -5,13 +5,23 @@ Two real nodes and a real control plane (R14, R17, R44; PIPL §15).
 
 from __future__ import annotations
 
+import secrets
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from api.client import LabError
+from consent import node_log, usage_question
+from consent.canonical import canonical
+from consent.keys import VerifyingKey
+from consent.ledger import FixedKeys
+from consent.signed import sign
+from consent.times import stamp
+from enclave.cli import app as node_app
 from tests.integration.conftest import consented, ids
 from tests.support.lab import Enterprises, Lab
 
@@ -131,6 +141,7 @@ def test_withdrawals_recall_the_model_and_are_told_what_rests_on_them(running: L
     running.consent([score])
     job_id = propose(running, bank, recipe=SMALL)
     assert running.wait(job_id, 120)["state"] == "succeeded"
+    proved_uses(running, bank, people, ids(500, 501)[0], job_id)
     risk, operator = running.clients[f"risk-{bank}"], running.clients["operator"]
     release_id = risk.request_release(job_id, "to score applicants")["id"]
     for name in ("reviewer1", "reviewer2"):
@@ -159,6 +170,30 @@ def test_withdrawals_recall_the_model_and_are_told_what_rests_on_them(running: L
     assert refused.value.code == "release_recalled"
     for name in (f"lab-{bank}", f"{bank}-node"):
         until(lambda name=name: "was recalled" in running.nodes[name].log.read_text(), 20)
+
+
+def proved_uses(lab: Lab, bank: str, people: Enterprises, one: str, job_id: str) -> None:
+    """R46: who was used learns it from both nodes, proved through their logs and the platform's ledger."""
+    body = usage_question.question(
+        question_id="q-" + secrets.token_hex(8),
+        enterprise=one,
+        at=stamp(datetime.now(UTC)),
+        evidence={"kind": "import", "reference": "0" * 64},
+    )
+    asked = sign(body, people.keys[one], "enterprise")
+    told = lab.clients["gateway"].call("POST", "/v1/usage/questions", json={"question": asked})
+    [item] = told["items"]
+    assert (item["job_id"], told["silent"], len(item["files"])) == (job_id, [], 2)
+    keys = FixedKeys(VerifyingKey.from_b64(lab.control.platform_key.read_text().strip()))
+    found = [node_log.check(*node_log.load(canonical(file)), keys) for file in item["files"]]
+    assert {use.by.node for use in found} == {f"{bank}-node", f"lab-{bank}"} == set(item["nodes"])
+    assert {use.use["object"]["id"] for use in found} == {one}
+    for use in found:  # the very file that the node's owner gives at the counter, the node running
+        folder = lab.nodes[use.by.node].folder
+        words = ["uses", "--config", str(folder / "node.toml"), "--enterprise", one, "--out", str(folder / "uses.json")]
+        assert CliRunner().invoke(node_app, words).exit_code == 0
+        [file] = node_log.load((folder / "uses.json").read_bytes())
+        assert node_log.check(file, keys).use == use.use
 
 
 def until(holds: Any, seconds: float) -> None:

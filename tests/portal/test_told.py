@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +10,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
+from consent import node_log
 from consent.signed import verify
+from tests.api.node_logs import NodeLog
 from tests.api.world import FakeNode
 from tests.portal.conftest import PortalWorld
 from tests.portal.test_pages import CONTRAST, IDS_TWICE, SMALL, UNNAMED
@@ -32,7 +33,13 @@ def one(world: PortalWorld, browser: Browser) -> Iterator[Visit]:
     opened.consent = asked(world, opened.uscc, "joint_training")
     opened.seq = opened.answer(opened.consent)
     world.cohort()
-    opened.job = world.succeeded()
+    opened.job = world.running()
+    opened.log = NodeLog(world.lab)  # the lab's node proves, the bank's does not
+    opened.log.use(opened.job, opened.uscc, consent_id=opened.consent)
+    opened.log.put(opened.job).raise_for_status()
+    world.lab.report(opened.job).raise_for_status()
+    for node in (world.bank, world.lab):
+        node.state(opened.job, "succeeded")
     opened.release = world.released(opened.job)
     yield opened
     opened.close()
@@ -64,10 +71,14 @@ def use(one: Visit, **changes: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def proved(one: Visit) -> dict[str, Any]:
+    return one.log.told(one.uscc, one.job)
+
+
 def test_the_nodes_answer_a_question_that_the_passkey_signed(world: PortalWorld, one: Visit) -> None:
-    """R46: told in plain words, and to take away; the platform keeps nothing of it (R51)."""
+    """R46: told in plain words, and to take away with proofs; the platform keeps nothing of it (R51)."""
     one.go("/portal/usage/training")
-    with answering("usage", {world.bank: {"uses": [use(one)]}, world.lab: {"uses": [use(one)]}}) as questions:
+    with answering("usage", {world.bank: {"uses": [use(one)]}, world.lab: {"uses": [proved(one)]}}) as questions:
         one.page.click("#ask")
         one.says("#told", "Bank A")
     one.says("#told", "用途：联合建模训练")
@@ -75,8 +86,10 @@ def test_the_nodes_answer_a_question_that_the_passkey_signed(world: PortalWorld,
     for question in questions:
         body = verify(question, "enterprise")
         assert (body["enterprise"], body["evidence"]["kind"]) == (one.uscc, "passkey")
-    held = json.loads(one.download("#told-file"))
-    assert [(item["job_id"], item["nodes"]) for item in held["items"]] == [(one.job, ["bank-node", "lab-node"])]
+    one.says("#told", "部分节点仅有陈述")
+    [file] = node_log.load(one.download("#told-file"))
+    found = node_log.check(file, world.keyring, platform_log="creditlab")
+    assert (found.by.node, found.by.job_id, found.use["object"]["id"]) == ("lab-node", one.job, one.uscc)
     with world.db.engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT count(*) FROM node_questions").scalar() == 0
     for found in (UNNAMED, IDS_TWICE, CONTRAST, SMALL):
@@ -96,7 +109,7 @@ def test_what_a_node_makes_up_is_refused_and_not_shown(world: PortalWorld, one: 
 
 def test_a_node_that_is_silent_is_named_and_one_that_refuses_gives_its_reason(world: PortalWorld, one: Visit) -> None:
     one.go("/portal/usage/training")
-    with answering("usage", {world.lab: {"uses": [use(one)]}}):
+    with answering("usage", {world.lab: {"uses": [proved(one)]}}):
         one.page.click("#ask")
         one.says("#told [role=alert]", "bank-node")
     no = {"code": "not_the_enterprise", "message": "no", "message_zh": "只告知签署过授权的密钥"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from api.auth import Caller, Role
 from api.consents import requests
 from api.db import SYSTEM
+from api.enterprises import repository, sessions
 from api.institutions.repository import account_named
 from consent.times import stamp
 from features.uscc import simulate
@@ -45,6 +47,23 @@ def asked(world: World, uscc: str, purpose: str = "underwriting_score", **more: 
         valid_until=stamp(now + timedelta(days=180)),
         **more,
     )
+
+
+def on_record(world: World, name: str = "粤海精密制造有限公司", person: str = "王敏") -> tuple[str, str]:
+    """An enterprise whose person has enrolled already: its USCC and the person's number, for `Visit.sign_in`."""
+    uscc = next(_CODES)
+    with world.db.unit(SYSTEM) as unit:
+        values = {"name": name, "subject": "company", "contact_name": person, "contact": "0000-0000000"}
+        row = repository.Enterprise(uscc=uscc, created_at=unit.now, **values)
+        unit.create(row, "test", "test", state="invited")
+        unit.transition(row, "active", "test", "test")
+        rights = ["view", "decide", "withdraw", "manage"]
+        who = repository.Person(
+            id=f"ep-{secrets.token_hex(6)}", enterprise=uscc, name=person, rights=rights, created_at=unit.now
+        )
+        unit.create(who, "test", "test", state="invited")
+        unit.transition(who, "active", "test", "test")
+    return uscc, who.id
 
 
 class Visit:
@@ -91,6 +110,20 @@ class Visit:
     def go(self, path: str) -> Page:
         self.page.goto(self.world.url + path)
         return self.page
+
+    def sign_in(self, person_id: str) -> Visit:
+        """A session as a passkey opens one, without the ceremony: for tests of what comes after it."""
+        with self.world.db.unit(SYSTEM) as unit:
+            row = repository.person(unit.session, person_id)
+            assert row is not None
+            token = sessions.open_session(unit, self.world.control, row, sessions.PORTAL, "test")
+        cookie = {"name": sessions.COOKIE, "value": token, "url": self.world.url}
+        self.context.add_cookies([{**cookie, "secure": True, "httpOnly": True, "sameSite": "Strict"}])
+        return self
+
+    def status(self, path: str) -> int:
+        """What a page answers, without showing it."""
+        return self.page.request.get(self.world.url + path, ignore_https_errors=True).status
 
     def enrol(self, uscc: str, code: str) -> Visit:
         self.go("/portal/enrol")
