@@ -37,7 +37,7 @@ from features.store.engine import connect
 
 SEED = 11
 RECORDS, ENTERPRISES = 10_000_000, 200_000
-_FIRST, _LAST = dt.date(2020, 1, 1), dt.date(2024, 12, 31)
+FIRST, _LAST = dt.date(2020, 1, 1), dt.date(2024, 12, 31)
 #: The date of the full build, the day of returns after it, the last of these days and the ordinary day after them.
 AS_OF, RETURNS, BETWEEN, ORDINARY = (dt.date(2024, 11, day) for day in (12, 13, 19, 20))
 #: Share of all records by category; the monthly ones make up most of what a province collects.
@@ -76,7 +76,7 @@ def generate(folder: Path, records: int, enterprises: int) -> None:
             end = min(count, start + _CHUNK)
             for kind, amended in (("first", False), ("second", True)):
                 _write(store, codes, f"{category.id}-{start}-{kind}", category,
-                       _events(category, start, end, count, enterprises, amended, _FIRST, AS_OF))  # fmt: skip
+                       events(category, start, end, count, enterprises, amended, FIRST, AS_OF))  # fmt: skip
 
 
 def learn(folder: Path, records: int, enterprises: int, after: dt.date, until: dt.date) -> None:
@@ -86,7 +86,7 @@ def learn(folder: Path, records: int, enterprises: int, after: dt.date, until: d
     store = EventStore(folder / "store", catalogue)
     for category in catalogue:
         count = max(1, round(records * _SHARES[category.id]))
-        news = (_events(category, 0, count, count, enterprises, amended, after, until) for amended in (False, True))
+        news = (events(category, 0, count, count, enterprises, amended, after, until) for amended in (False, True))
         _write(store, codes, f"{category.id}-{until}", category, " UNION ALL ".join(news))
 
 
@@ -99,10 +99,10 @@ def _codes(folder: Path, enterprises: int) -> pa.Table:
     return pq.read_table(path)
 
 
-def _write(store: EventStore, codes: pa.Table, batch: str, category: Category, events: str) -> None:
+def _write(store: EventStore, codes: pa.Table, batch: str, category: Category, query: str) -> None:
     with connect() as db:
         db.register("codes", codes)
-        table = db.sql(events).to_arrow_table()
+        table = db.sql(query).to_arrow_table()
     store.write(batch, {category.id: table})
 
 
@@ -113,7 +113,7 @@ def cluster(folder: Path) -> None:
         store.cluster(category.id)
 
 
-def _events(
+def events(
     category: Category,
     start: int,
     end: int,
@@ -138,7 +138,7 @@ def _events(
         late = f"5 + {dice('late', 15)}"
     else:
         who = dice("who", enterprises)
-        when = f"DATE '{_FIRST}' + {dice('when', (_LAST - _FIRST).days)}::INTEGER"
+        when = f"DATE '{FIRST}' + {dice('when', (_LAST - FIRST).days)}::INTEGER"
         late = dice("late", 30)
     values = {
         "code": lambda item: (

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from features.catalogue.model import Catalogue, Category
 from features.derive.compiler import Plan, plans
-from features.derive.view import Fetched, Moment, Spine
+from features.derive.view import Fetched, Moment, Spine, concerned_by
 from features.store import clustered
 from features.store.engine import MEMORY, THREADS, connect
 from features.store.manifest import Snapshot
@@ -57,11 +57,32 @@ def fetch(db: duckdb.DuckDBPyConnection, snapshot: Snapshot, category: Category,
     """Puts the rows of the enterprises in the table `only` at hand, if they are few and there is a copy to ask."""
     copy = clustered.find(snapshot, category.id)
     names = [one for (one,) in db.execute(f"SELECT DISTINCT uscc FROM {only} LIMIT {FEW + 1}").fetchall()]
-    if copy is None or len(names) > FEW or sum(part.count(names) for part in copy.parts.values()) > FEW:
+    if copy is None or len(names) > FEW:
+        return None
+    found = {name: part.find(names) for name, part in copy.parts.items()}
+    if sum(one.rows for one in found.values()) > FEW:
         return None
     for name, part in copy.parts.items():
-        db.register(f"fetched_{name}", part.fetch(names))
-    return Fetched("fetched_base", "fetched_amended", copy.covers)
+        db.register(f"copied_{name}", part.fetch(found[name]))
+    amended = "copied_amended" if "amended" in copy.parts else None
+    later = [one for one in snapshot.of(category.id, "amended") if one.path not in copy.covers]
+    if later:
+        # kept at hand: they are asked several times, and to open files is most of the work
+        keys = "SELECT source, record_id FROM copied_amended" if amended else ""
+        few = sum(one.rows for one in later) <= FEW
+        events = _at_hand(db, snapshot.table(later)) if few else snapshot.table(later)
+        rows = f"SELECT * FROM {concerned_by(events, only, keys)}"
+        rows += f" UNION ALL BY NAME SELECT * FROM {amended}" if amended else ""
+        db.execute(f"CREATE OR REPLACE TEMP TABLE concerned_events AS {rows}")
+        amended = "concerned_events"
+    if amended and not db.execute(f"SELECT 1 FROM {amended} LIMIT 1").fetchall():
+        amended = None
+    return Fetched("copied_base", amended, copy.covers)
+
+
+def _at_hand(db: duckdb.DuckDBPyConnection, events: str) -> str:
+    db.execute(f"CREATE OR REPLACE TEMP TABLE later_events AS SELECT * FROM {events}")
+    return "later_events"
 
 
 def _joined(db: duckdb.DuckDBPyConnection, snapshot: Snapshot, wanted: Sequence[Plan], at: Moment | Spine) -> pa.Table:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -19,12 +22,17 @@ from rich.table import Table
 from features.catalogue import CatalogueRefused, diff, load
 from features.catalogue.dictionary import render
 from features.catalogue.model import UnknownName
+from features.derive.build import build as build_table
 from features.derive.expression import ExpressionRefused
 from features.derive.lineage import Lineage, explain
 from features.derive.serving import ServingView, ViewRefused
 from features.ingest import cli as ingest
 from features.quality import cli as quality
+from features.receive.refused import SettingsRefused
 from features.store import EventStore, StoreRefused
+
+if TYPE_CHECKING:
+    from daft import DataFrame
 
 app = typer.Typer(
     help="Public-credit features: build, refresh, explain. 公共信用特征：构建、更新、溯源。",
@@ -84,6 +92,63 @@ def refresh(store: StoreFolder, view: ViewFolder, as_of: AsOf) -> None:
     typer.echo(f"refreshed 已更新: {view} ({as_of:%Y-%m-%d})")
 
 
+@app.command("table")
+def table_of(
+    spine: Annotated[Path, typer.Argument(help="Parquet file with uscc and as_of. 企业与时点表。")],
+    store: StoreFolder,
+    out: Annotated[Path, typer.Option("--out", help="New folder for Parquet files. 输出文件夹。")],
+    ray: Annotated[
+        str | None,
+        typer.Option("--ray", help="Address of a Ray cluster; needs the extra `scale`. Ray 集群地址。"),
+    ] = None,
+) -> None:
+    """Compute the features of enterprises, each at its date. 计算各企业在各自时点的特征。"""
+    with _told():
+        if out.exists():
+            raise StoreRefused(
+                "out_exists", f"{out.name}: exists already; name a new folder", f"{out.name}：已存在，请另设文件夹"
+            )
+        opened = _store(store)
+        pairs = _spine(spine)
+        if ray is None:
+            found = build_table(opened.snapshot(), opened.catalogue, pairs)
+            out.mkdir()
+            pq.write_table(found, out / "features.parquet")
+        else:
+            _apart(opened, pairs, ray).write_parquet(str(out))
+    typer.echo(f"built 已构建: {out}")
+
+
+def _spine(path: Path) -> pa.Table:
+    try:
+        return (
+            pq.read_table(path)
+            .select(["uscc", "as_of"])
+            .cast(pa.schema([("uscc", pa.string()), ("as_of", pa.date32())]))
+        )
+    except (OSError, KeyError, pa.ArrowInvalid) as error:
+        raise StoreRefused(
+            "spine_unreadable",
+            f"{path.name}: not a Parquet file with `uscc` (text) and `as_of` (date): {error}; correct it",
+            f"{path.name}：应为含 `uscc`（文本）与 `as_of`（日期）的 Parquet 文件，请改正",
+        ) from None
+
+
+def _apart(store: EventStore, pairs: pa.Table, address: str) -> DataFrame:
+    try:
+        import daft
+
+        from features.derive.scale import build_apart
+    except ImportError:
+        raise StoreRefused(
+            "scale_missing",
+            "Daft and Ray are not installed; install the extra `scale` on every machine",
+            "未安装 Daft 与 Ray，请在每台机器安装 `scale` 附加组件",
+        ) from None
+    daft.set_runner_ray(address=address)
+    return build_apart(store.snapshot(), store.catalogue, pairs)
+
+
 @app.command()
 def upkeep(store: StoreFolder) -> None:
     """Merge the store's small files and renew the copy by enterprise. 合并小文件，更新按企业排列的副本。"""
@@ -105,6 +170,19 @@ def expire(store: StoreFolder, as_of: AsOf) -> None:
             if count:
                 typer.echo(f"{category.id}: {count}")
     typer.echo(f"done 已完成: {store} ({as_of:%Y-%m-%d})")
+
+
+@app.command()
+def receive(
+    config: Annotated[Path, typer.Option("--config", help="receive.toml; see docs/ingestion.md. 服务设置文件。")],
+) -> None:
+    """Serve the HTTP interface for source units, until SIGTERM. 启动来源单位推送接口。"""
+    from features.receive import server, settings  # the web is loaded by this command only
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    with _told():
+        catalogue = load()
+        server.serve(settings.load(config, catalogue), catalogue)
 
 
 @app.command()
@@ -146,7 +224,14 @@ def _told() -> Iterator[None]:
     """A refusal is printed in both languages and ends the command with exit code 1."""
     try:
         yield
-    except (CatalogueRefused, ExpressionRefused, StoreRefused, UnknownName, ViewRefused) as refused:
+    except (
+        CatalogueRefused,
+        ExpressionRefused,
+        SettingsRefused,
+        StoreRefused,
+        UnknownName,
+        ViewRefused,
+    ) as refused:
         console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
         console.print(f"{refused.code}: {refused.message_zh}")
         console.print(f"{refused.code}: {refused.message}")

@@ -10,29 +10,37 @@ store at once, by the same plans, so that a repair or a dispute bites without wa
 
 from __future__ import annotations
 
-import bisect
 import datetime as dt
 import json
 import os
 import secrets
 import threading
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 
 from features.derive.build import build, fetch
 from features.derive.compiler import Plan, months_since, plans
 from features.derive.refresh import learned, touched
 from features.derive.view import Moment
+from features.store import rows
 from features.store.engine import MEMORY, THREADS, connect
 from features.store.manifest import Snapshot
+from features.store.rows import Rows
 from features.store.store import EventStore
 
 _POINTER = "current.json"
+#: Of the names of a view's files; each is a table (see `features.store.rows`) and the names in its order.
+_ENDING = ".view"
+#: One name in so many is in memory.
+_STRETCH = 256
+#: Enterprises of a category up to which one thread computes them anew.
+_FEW = 5_000
 #: Files of a category beyond which those of the refreshes are merged.
 _MERGE_AFTER = 30
 #: They are merged with the whole one too once their rows are this share of its own: no ordinary day pays for that.
@@ -102,6 +110,8 @@ class ServingView:
                 query = touched(db, snapshot, plan, pointer["seq"], first, as_of)
                 counts[name] = _count(db, query) if query else 0
                 if counts[name]:
+                    # to share little work out costs more than it saves
+                    db.execute(f"SET threads = {1 if counts[name] <= _FEW else self._threads}")
                     at = Moment(as_of, "touched", fetch(db, snapshot, plan.category, "touched"))
                     state = plan.state(snapshot, at)
                     source = f"touched LEFT JOIN ({state}) USING (uscc)"
@@ -128,27 +138,26 @@ class ServingView:
 
     def _count(self, name: str) -> int:
         """Rows of one of the view's files."""
-        return sum(batch.num_rows for batch in _Sorted.open(self.folder / name).batches)
+        return Rows(self.folder / name).count
 
     def _connect(self, spill: str) -> duckdb.DuckDBPyConnection:
         return connect(threads=self._threads, memory=self._memory, spill=Path(spill))
 
     def _write(self, db: duckdb.DuckDBPyConnection, query: str) -> str:
-        path = self.folder / f"{secrets.token_hex(8)}.arrow"
-        with db.sql(query).to_arrow_reader(100_000) as rows, pa.ipc.new_file(str(path), rows.schema) as writer:
-            for batch in rows:
-                writer.write_batch(batch)
+        path = self.folder / f"{secrets.token_hex(8)}{_ENDING}"
+        with db.sql(query).to_arrow_reader(100_000) as reader:
+            _Sorted.write(path, reader)
         return path.name
 
     def _merge(self, db: duckdb.DuckDBPyConnection, names: list[str]) -> str:
         """One file from several: of each enterprise the row of the newest."""
         parts = []
         for number, name in enumerate(names):
-            db.register(f"part_{number}", pa.ipc.open_file(pa.memory_map(str(self.folder / name))).read_all())
+            db.register(f"part_{number}", _Sorted(self.folder / name).table())
             parts.append(f"SELECT *, {number} AS part FROM part_{number}")
         newest = "row_number() OVER (PARTITION BY uscc ORDER BY part DESC) = 1"
-        rows = f"SELECT * FROM ({' UNION ALL '.join(parts)}) QUALIFY {newest}"
-        return self._write(db, f"SELECT * EXCLUDE (part) FROM ({rows}) ORDER BY uscc")
+        kept = f"SELECT * FROM ({' UNION ALL '.join(parts)}) QUALIFY {newest}"
+        return self._write(db, f"SELECT * EXCLUDE (part) FROM ({kept}) ORDER BY uscc")
 
     def _publish(self, as_of: dt.date, snapshot: Snapshot, files: dict[str, list[str]]) -> None:
         pointer = {
@@ -164,8 +173,8 @@ class ServingView:
             os.fsync(stream.fileno())
         draft.replace(self.folder / _POINTER)
         kept = {name for names in files.values() for name in names}
-        for old in self.folder.glob("*.arrow"):
-            if old.name not in kept:
+        for old in self.folder.glob(f"*{_ENDING}.*"):
+            if old.name.partition(_ENDING)[0] + _ENDING not in kept:
                 old.unlink()  # a reader that has it mapped keeps it
 
     # ---- reading -------------------------------------------------------------------------------------------------
@@ -220,30 +229,53 @@ class ServingView:
         raise ViewRefused("view_damaged", "a file of the serving view is gone; rebuild it", "服务视图缺少文件，请重建")
 
 
-@dataclass(frozen=True)
 class _Sorted:
-    """One file of rows sorted by `uscc`, mapped into memory."""
+    """One file of rows sorted by `uscc`, mapped into memory: a lookup reads a stretch of names and one row."""
 
-    batches: list[pa.RecordBatch]
-    first: list[str]
+    def __init__(self, path: Path) -> None:
+        self.rows = Rows(path)
+        # as a plain array: the class of the mapping costs more than a lookup
+        self._names = np.load(_names(path), mmap_mode="r").view(np.ndarray) if self.rows.count else np.empty(0, "S1")
+        self._marks = np.load(_marks(path))
 
-    @classmethod
-    def open(cls, path: Path) -> _Sorted:
-        reader = pa.ipc.open_file(pa.memory_map(str(path)))
-        batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
-        batches = [batch for batch in batches if batch.num_rows]
-        return cls(batches, [batch.column(0)[0].as_py() for batch in batches])
+    @staticmethod
+    def write(path: Path, reader: pa.RecordBatchReader) -> None:
+        """Writes the rows of a query whose first column is `uscc`, ordered by it."""
+        kept: list[pa.Array] = []
+
+        def passing() -> Iterator[pa.RecordBatch]:
+            for batch in reader:
+                kept.append(batch.column(0))
+                yield batch.drop_columns(["uscc"])
+
+        rows.write(path, pa.schema([one for one in reader.schema if one.name != "uscc"]), passing(), {})
+        names = rows.padded(pa.concat_arrays(kept) if kept else pa.array([], pa.string()))
+        np.save(_names(path), names)
+        np.save(_marks(path), names[::_STRETCH])
+
+    def table(self) -> pa.Table:
+        names = pa.array([name.decode() for name in self._names.tolist()], pa.string())
+        return self.rows.take(slice(None)).add_column(0, "uscc", names)
 
     def row(self, uscc: str) -> dict[str, Any] | None:
-        at = bisect.bisect_right(self.first, uscc) - 1
-        if at < 0:
+        name = uscc.encode()
+        at = (int(np.searchsorted(self._marks, name, "right")) - 1) * _STRETCH
+        if at < 0 or "\0" in uscc:
             return None
-        batch = self.batches[at]
-        keys = batch.column(0)
-        place = bisect.bisect_left(range(len(keys)), uscc, key=lambda number: keys[number].as_py())
-        if place == len(keys) or keys[place].as_py() != uscc:
+        stretch = self._names[at : at + _STRETCH]
+        place = int(np.searchsorted(stretch, name))
+        if place == len(stretch) or stretch[place] != name:
             return None
-        return {name: batch.column(name)[place].as_py() for name in batch.schema.names[1:]}
+        return self.rows.row(at + place)
+
+
+def _names(path: Path) -> Path:
+    return path.with_name(f"{path.name}.names.npy")
+
+
+def _marks(path: Path) -> Path:
+    """One in `_STRETCH` of the names."""
+    return path.with_name(f"{path.name}.marks.npy")
 
 
 class _Open:
@@ -254,7 +286,7 @@ class _Open:
         self.as_of = dt.date.fromisoformat(pointer["as_of"])
         self._plans = wanted
         self._files = {
-            name: [_Sorted.open(folder / one) for one in reversed(names)] for name, names in pointer["files"].items()
+            name: [_Sorted(folder / one) for one in reversed(names)] for name, names in pointer["files"].items()
         }
         self._db = connect(threads=1, memory="256MB")
         self._nothing = {
@@ -266,6 +298,7 @@ class _Open:
         self._dates = [one.name for plan in wanted for one in plan.features if one.kind == "months_since"]
         months = months_since("day", f"DATE '{self.as_of}'")
         self._since = f"SELECT {months} FROM (SELECT unnest(?::DATE[]) AS day)"
+        self._months: dict[dt.date | None, float | None] = {None: None}
         self._lock = threading.Lock()
         self._seen = pointer["seq"]
         self._learned: dict[str, set[str]] = {plan.category.id: set() for plan in wanted}
@@ -273,11 +306,17 @@ class _Open:
     def features(self, uscc: str) -> dict[str, Value]:
         found: dict[str, Any] = {}
         for name, nothing in self._nothing.items():
-            rows = (one.row(uscc) for one in self._files[name])
-            found |= next((row for row in rows if row is not None), nothing)
-        days = [found[name] for name in self._dates]
-        months = self._db.cursor().execute(self._since, [days]).fetchall()
-        return found | {name: value for name, (value,) in zip(self._dates, months, strict=True)}
+            asked = (one.row(uscc) for one in self._files[name])
+            found |= next((row for row in asked if row is not None), nothing)
+        return found | self._counted({name: found[name] for name in self._dates})
+
+    def _counted(self, days: dict[str, dt.date | None]) -> dict[str, float | None]:
+        """Dates as months up to the view's; each day is asked of the database once."""
+        fresh = list({day for day in days.values() if day not in self._months})
+        if fresh:
+            answers = self._db.cursor().execute(self._since, [fresh]).fetchall()
+            self._months |= {day: months for day, (months,) in zip(fresh, answers, strict=True)}
+        return {name: self._months[day] for name, day in days.items()}
 
     def stale(self, store: EventStore, uscc: str) -> list[Plan]:
         """The plans for whose category the store has learned something about the enterprise since the view was made."""

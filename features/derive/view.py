@@ -10,7 +10,6 @@ by when they became known, then by kind of event, revision and content, so the o
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from features.catalogue.model import WINDOWS, Category
@@ -20,18 +19,21 @@ from features.store.schema import OPS, sql_types
 _RECORD = ("uscc", "source", "record_id", "batch", "event_date", "known_at", "content")
 #: Breaks ties of `known_at`; a later kind wins.
 _RANK = "CASE op " + " ".join(f"WHEN '{op}' THEN {rank}" for rank, op in enumerate(OPS)) + " END"
+#: What a kind of event is about.
+_MATTER = "CASE WHEN op IN ('dispute_open', 'dispute_close') THEN 1 WHEN op = 'repair' THEN 2 ELSE 0 END"
 _NEWEST_FIRST = f"known_at DESC, {_RANK} DESC, revision DESC, content DESC"
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """Rows at hand in two tables, for all enterprises in question. `covers`: paths of the files they come from.
+    """Rows at hand in two tables, for all enterprises in question.
 
-    `amended` has every version of each record that any version gives to one of those enterprises.
+    `base` has those of the files `covers`; `amended` has, of all files, every version of each record that any version
+    gives to one of those enterprises, or is None where there is no such record.
     """
 
     base: str
-    amended: str
+    amended: str | None
     covers: frozenset[str]
 
 
@@ -62,6 +64,8 @@ def known(snapshot: Snapshot, category: Category, at: Moment | Spine) -> str:
     base = [one for one in files if one.kind == "base"]
     # amended files are read whole: which records they hold decides which base rows count
     amended = snapshot.of(category.id, "amended")
+    if isinstance(at, Moment) and at.fetched and at.fetched.amended is None:
+        amended = []
     parts = []
     ctes = []
     if amended:
@@ -121,12 +125,14 @@ def _resolved(snapshot: Snapshot, category: Category, at: Moment | Spine, files:
     every = snapshot.table(files)
     chosen = ", ".join(_present(category, files))
     one_record = "b.source = k.source AND b.record_id = k.record_id"
+    ctes = []
     if isinstance(at, Spine):
         # an enterprise is concerned by a record if any version names it: a correction may have moved it elsewhere
         concerned = (
             f"SELECT DISTINCT a.source, a.record_id, s.uscc AS wanted, s.as_of FROM {events} a "
             f"JOIN {at.table} s ON s.uscc = a.uscc"
         )
+        ctes.append(f"concerned AS ({concerned})")
         delivered = (
             f"SELECT k.wanted, k.as_of, b.op, b.revision, {chosen} FROM {events} b "
             f"JOIN concerned k ON {one_record} WHERE b.known_at < {_end('k.as_of', at)}"
@@ -134,28 +140,21 @@ def _resolved(snapshot: Snapshot, category: Category, at: Moment | Spine, files:
         part = "wanted, as_of, source, record_id"
         mine = "c.uscc = c.wanted"
     else:
-        concerned = f"SELECT DISTINCT source, record_id FROM {events}"
         if at.only:
-            every = _concerned(snapshot, at, files)
+            every = (at.fetched.amended if at.fetched else None) or concerned_by(snapshot.table(files), at.only)
         delivered = (
             f"SELECT {_date(at.as_of)} AS as_of, b.op, b.revision, {chosen} FROM {events} b "
-            f"SEMI JOIN concerned k ON {one_record} WHERE b.known_at < {_end(_date(at.as_of), at)}"
+            f"WHERE b.known_at < {_end(_date(at.as_of), at)}"
         )
         part = "source, record_id"
         mine = f"c.uscc IN (SELECT uscc FROM {at.only})" if at.only else "true"
     # a version delivered twice counts from the first time it was known
     versions = f"SELECT * FROM delivered QUALIFY row_number() OVER (PARTITION BY {part}, content ORDER BY known_at) = 1"
 
-    def newest(ops: Sequence[str]) -> str:
-        wanted = ", ".join(f"'{op}'" for op in ops)
-        return (
-            f"SELECT * FROM versions WHERE op IN ({wanted}) "
-            f"QUALIFY row_number() OVER (PARTITION BY {part} ORDER BY {_NEWEST_FIRST}) = 1"
-        )
-
-    hidden = (
-        f"SELECT {part} FROM versions WHERE op = 'repair' UNION SELECT {part} FROM disputes WHERE op = 'dispute_open'"
-    )
+    # the last word on each matter: what is stated, whether it is disputed, whether it is repaired
+    each = f"PARTITION BY {part}, {_MATTER}"
+    newest = f"SELECT * FROM versions QUALIFY row_number() OVER ({each} ORDER BY {_NEWEST_FIRST}) = 1"
+    hidden = f"SELECT DISTINCT {part} FROM newest WHERE op IN ('repair', 'dispute_open')"
     shown = ["as_of", *_RECORD, *(item.name for item in category.items)]
     masked = {item.name for item in category.items if item.repair == "mask"}
     columns = ", ".join(
@@ -166,32 +165,24 @@ def _resolved(snapshot: Snapshot, category: Category, at: Moment | Spine, files:
     return [
         f"{events} AS MATERIALIZED (SELECT * FROM {every})",
         f"amended_keys AS (SELECT DISTINCT source, record_id FROM {events})",
-        f"concerned AS ({concerned})",
+        *ctes,
         f"delivered AS ({delivered})",
         f"versions AS ({versions})",
-        f"disputes AS ({newest(('dispute_open', 'dispute_close'))})",
-        f"current AS ({newest(('assert', 'correct', 'delete'))})",
+        f"newest AS MATERIALIZED ({newest})",
         f"hidden AS ({hidden})",
-        f"resolved AS (SELECT {columns} FROM current c LEFT JOIN hidden h ON {same} "
-        f"WHERE c.op <> 'delete' AND c.event_date <= c.as_of AND {mine}{whole})",
+        f"resolved AS (SELECT {columns} FROM newest c LEFT JOIN hidden h ON {same} "
+        f"WHERE c.op IN ('assert', 'correct') AND c.event_date <= c.as_of AND {mine}{whole})",
     ]
 
 
-def _concerned(snapshot: Snapshot, at: Moment, files: list[File]) -> str:
-    """All versions of the records that any version gives to one of the enterprises in question."""
-    covers = at.fetched.covers if at.fetched else frozenset()
-    rest = [one for one in files if one.path not in covers]
-    parts = []
-    keys = []
-    if at.fetched and len(rest) < len(files):
-        parts.append(f"SELECT * FROM {at.fetched.amended}")
-        keys.append(f"SELECT source, record_id FROM {at.fetched.amended}")
-    if rest:
-        events = snapshot.table(rest)
-        keys.append(f"SELECT a.source, a.record_id FROM {events} a SEMI JOIN {at.only} o ON o.uscc = a.uscc")
-        same = "e.source = n.source AND e.record_id = n.record_id"
-        parts.append(f"SELECT * FROM {events} e SEMI JOIN ({' UNION '.join(keys)}) n ON {same}")
-    return f"({' UNION ALL BY NAME '.join(parts)})"
+def concerned_by(events: str, only: str, keys: str = "") -> str:
+    """The rows of `events` about records of which any version names an enterprise in `only`, as a subquery.
+
+    `keys`: a query for `source` and `record_id` of more records.
+    """
+    named = f"SELECT a.source, a.record_id FROM {events} a SEMI JOIN {only} o ON o.uscc = a.uscc"
+    named += f" UNION {keys}" if keys else ""
+    return f"(SELECT * FROM {events} e SEMI JOIN ({named}) n ON e.source = n.source AND e.record_id = n.record_id)"
 
 
 def _present(category: Category, files: list[File]) -> list[str]:

@@ -10,10 +10,11 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -71,12 +72,12 @@ class Intake:
         self.rules = rules.load(store.catalogue)
         self._now = now
 
-    def ingest(self, delivery: Delivery, raw: Raw) -> Entry:
-        """One batch. Raises IngestRefused, UnknownName."""
+    def ingest(self, delivery: Delivery, raw: Raw, details: Mapping[str, Any] | None = None) -> Entry:
+        """One batch. `details`: what else its entry shall say. Raises IngestRefused, UnknownName."""
         received = self._now()
         delivery.check(self.store.catalogue, received)
         with self.log.alone():
-            return self._take("collection", delivery, raw, received)
+            return self._take("collection", delivery, raw, received, details=details)
 
     def held(self, *, source: str | None = None, category: str | None = None) -> list[Held]:
         """The rows in quarantine that wait for somebody."""
@@ -151,13 +152,20 @@ class Intake:
     # ---- one batch -----------------------------------------------------------------------------------------------
 
     def _take(
-        self, kind: str, delivery: Delivery, raw: Raw, received: dt.datetime, origins: Sequence[str] | None = None
+        self,
+        kind: str,
+        delivery: Delivery,
+        raw: Raw,
+        received: dt.datetime,
+        origins: Sequence[str] | None = None,
+        details: Mapping[str, Any] | None = None,
     ) -> Entry:
         """`origins`: for each row the held row that it settles when accepted."""
         category = self.store.catalogue.category(delivery.category)
         seq = self.log.next()
         version = self.store.catalogue.version
-        entry = Entry.of(kind, seq, delivery, raw, received, version, backfill=delivery.backfill)
+        more = {"backfill": delivery.backfill, "details": details or {}}
+        entry = Entry.of(kind, seq, delivery, raw, received, version, **more)
         table = checking.named(category, delivery, raw)
         if not len(table):
             counts = self._counts(category, raw, Checked({}, [], 0), None, np.zeros(0, bool), received)

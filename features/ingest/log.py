@@ -132,6 +132,14 @@ class Log:
             found += [settled] if settled else []
         return [entry for entry in found if not kinds or entry.kind in kinds]
 
+    def entry(self, seq: int) -> Entry:
+        """The entry of that number, which is in force. Raises IngestRefused."""
+        path = self._log / f"{seq:010d}.json"
+        try:
+            return self._read(path)
+        except FileNotFoundError:
+            raise _damaged(path.name) from None
+
     def files(self, role: str) -> list[Path]:
         """The files of that role that count, in order."""
         return [self.root / one.path for entry in self.entries() for one in entry.files if one.role == role]

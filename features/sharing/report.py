@@ -11,11 +11,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from features.catalogue.model import MISSING, Catalogue, Category, Feature
+from features.catalogue.model import MISSING, Catalogue, Category, Feature, Item
 from features.derive import build
 from features.sharing import evaluation
 from features.sharing.permit import Permit, SharingRefused, tellable
 from features.sharing.query import records
+from features.sharing.wording import feature_words, item_words
 from features.store.manifest import Snapshot
 
 FORMAT = "creditlab.credit-report/1"
@@ -102,6 +103,7 @@ def _section(
                 "zh": one.zh,
                 "en": one.en,
                 "value": values[one.name],
+                **dict(zip(("shown_zh", "shown_en"), feature_words(category, one, values[one.name]), strict=True)),
                 "missing": None if values[one.name] is not None else one.missing,
                 "missing_zh": None if values[one.name] is not None else MISSING[one.missing][0],
             }
@@ -110,6 +112,17 @@ def _section(
         "records": len(found),
         "items": [{"name": item.name, "zh": item.zh, "en": item.en} for item in items],
         "latest": [{name: _plain(value) for name, value in row.items() if value is not None} for row in listed],
+        "shown": [_words(items, row) for row in listed],
+    }
+
+
+def _words(items: list[Item], row: dict[str, Any]) -> dict[str, str]:
+    """A record in one line, as a person reads it."""
+    told = [(item, *item_words(item, _plain(row[item.name]))) for item in items if row.get(item.name) is not None]
+    return {
+        "event_date": str(row["event_date"]),
+        "zh": "；".join(f"{item.zh}：{zh}" for item, zh, _ in told),
+        "en": "; ".join(f"{item.en}: {en}" for item, _, en in told),
     }
 
 

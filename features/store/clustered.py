@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,23 +20,35 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from features.store import manifest
+from features.store import manifest, rows
 from features.store.manifest import Snapshot
+from features.store.rows import Rows
 
 _EPOCH = dt.date(1970, 1, 1)
-#: Rows in a batch of a copy: few batches, since each that is asked for rows costs about the same.
-_BATCH = 1 << 19
+#: Rows that are written at once.
+_BATCH = 1 << 17
 #: Told in `current.json`; a copy of another form is passed over and made anew by upkeep.
-_FORM = 2
+_FORM = 3
 #: Columns that the view of a date never reads from a record of one version.
 _LEFT_OUT = "batch, op, revision"
 
 
 @dataclass(frozen=True)
+class Places:
+    """Where the rows of some owners begin and end, in the order of owners."""
+
+    first: np.ndarray
+    last: np.ndarray
+
+    @property
+    def rows(self) -> int:
+        return int((self.last - self.first).sum())
+
+
+@dataclass(frozen=True)
 class Part:
-    """Rows side by side by `owner`, in batches of `_BATCH`, and where to find an owner or a day among them.
+    """Rows side by side by `owner`, and where to find an owner or a day among them.
 
     `stem`: path of the files without their endings. `dates`: the date columns of which a day can be looked up.
     """
@@ -44,15 +56,9 @@ class Part:
     stem: Path
     dates: frozenset[str]
 
-    def fetch(self, owners: Iterable[str]) -> pa.Table:
-        """All rows of these owners, and no others but of a name that differs in NUL bytes at its end."""
-        rows = _spread(*self._ranges(owners))
-        reader = pa.ipc.open_file(pa.memory_map(str(_rows(self.stem))))
-        batches = []
-        for number in np.unique(rows // _BATCH):
-            low, high = np.searchsorted(rows, (number * _BATCH, (number + 1) * _BATCH))
-            batches.append(reader.get_batch(int(number)).take(pa.array(rows[low:high] - number * _BATCH)))
-        return pa.Table.from_batches(batches, reader.schema)
+    def fetch(self, places: Places) -> pa.Table:
+        """The rows of owners that `find` found, and no others but of a name that differs in NUL bytes at its end."""
+        return Rows(self.stem).take(_spread(places.first, places.last))
 
     def dated(self, column: str, ranges: Iterable[tuple[dt.date, dt.date]]) -> list[str]:
         """The owners of rows whose date `column` lies in one of the ranges (first, last]."""
@@ -65,20 +71,14 @@ class Part:
             found.append(owners[low:high])
         return [name.decode() for name in self._owners[np.unique(np.concatenate(found))].tolist()]
 
-    def count(self, owners: Iterable[str]) -> int:
-        """How many rows `fetch` finds."""
-        first, last = self._ranges(owners)
-        return int((last - first).sum())
-
-    def _ranges(self, owners: Iterable[str]) -> tuple[np.ndarray, np.ndarray]:
-        """Where the rows of each owner begin and end."""
+    def find(self, owners: Iterable[str]) -> Places:
+        """Where the rows of these owners are."""
         names = self._owners
         coded = [owner.encode() for owner in set(owners)]
         wanted = np.sort(np.array([one for one in coded if len(one) <= names.itemsize], names.dtype))
         # `_ends[n]`: where the rows of owner n begin, and those of the one before end
         bounds = (np.searchsorted(names, wanted, side) for side in ("left", "right"))
-        first, last = (self._ends[places] for places in bounds)
-        return first, last
+        return Places(*(self._ends[places] for places in bounds))
 
     @cached_property
     def _owners(self) -> np.ndarray:
@@ -107,10 +107,10 @@ def make(db: duckdb.DuckDBPyConnection, snapshot: Snapshot, category: str) -> No
     folder.mkdir(parents=True, exist_ok=True)
     token = secrets.token_hex(8)
     made = {}
-    for name, rows in (("base", _single), ("amended", _several)):
+    for name, chosen in (("base", _single), ("amended", _several)):
         files = snapshot.of(category, name)
         if files:
-            db.execute(f"CREATE OR REPLACE TEMP VIEW part AS {rows(snapshot.table(files))}")
+            db.execute(f"CREATE OR REPLACE TEMP VIEW part AS {chosen(snapshot.table(files))}")
             made[name] = _make(db, folder / f"{token}.{name}")
     covers = [one.path for one in snapshot.of(category)]
     draft = folder / f".{token}.json"
@@ -158,25 +158,20 @@ def _several(events: str) -> str:
 
 def _make(db: duckdb.DuckDBPyConnection, stem: Path) -> list[str]:
     """Writes the files of a part from the view `part`; returns its date columns."""
-    _write(db.sql("SELECT * EXCLUDE (owner) FROM part ORDER BY owner"), _rows(stem))
+    kept = _write(db, stem)
     counted = db.sql("SELECT owner, count(*) AS rows FROM part GROUP BY owner ORDER BY owner").to_arrow_table()
     counted = counted.combine_chunks()
     names, counts = counted.column("owner").chunk(0), counted.column("rows").to_numpy()
-    width = pc.max(pc.binary_length(names)).as_py()
-    padded = pc.ascii_rpad(names, width, padding="\0")  # counts bytes, not letters
-    np.save(_names(stem), np.frombuffer(padded.buffers()[2], f"S{width}", len(names)))
+    np.save(_names(stem), rows.padded(names))
     np.save(_bounds(stem), np.concatenate(([0], np.cumsum(counts))).astype(np.int64))
-    reader = pa.ipc.open_file(pa.memory_map(str(_rows(stem))))
-    dates = [one.name for one in reader.schema if pa.types.is_date(one.type)]
-    for column in dates:
-        _index(reader, column, counts, _days(stem, column))
-    return dates
+    for column, values in kept.items():
+        _index(values, counts, _days(stem, column))
+    return list(kept)
 
 
-def _index(reader: pa.RecordBatchFileReader, column: str, counts: np.ndarray, path: Path) -> None:
+def _index(values: list[pa.Array], counts: np.ndarray, path: Path) -> None:
     """A file of the days of a column, in their order, and the number of an owner of each; a pair is there once."""
     owners = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-    values = [reader.get_batch(number).column(column) for number in range(reader.num_record_batches)]
     given = np.concatenate([one.is_valid().to_numpy(zero_copy_only=False) for one in values])
     days = np.concatenate([one.cast(pa.int32()).fill_null(0).to_numpy() for one in values])[given]
     owners = owners[given]
@@ -199,10 +194,6 @@ def _spread(first: np.ndarray, last: np.ndarray) -> np.ndarray:
     return np.repeat(first - before, lengths) + np.arange(lengths.sum())
 
 
-def _rows(stem: Path) -> Path:
-    return stem.with_name(f"{stem.name}.arrow")
-
-
 def _names(stem: Path) -> Path:
     return stem.with_name(f"{stem.name}.owners.npy")
 
@@ -216,18 +207,31 @@ def _days(stem: Path, column: str) -> Path:
 
 
 def _files(folder: Path) -> list[Path]:
-    return [*folder.glob("*.arrow"), *folder.glob("*.npy")]
+    return [path for path in folder.glob("[!.]*") if path.name != "current.json"]
 
 
-def _write(rows: duckdb.DuckDBPyRelation, path: Path) -> None:
-    """A file of batches of exactly `_BATCH` rows, the last one apart."""
-    with rows.to_arrow_reader(_BATCH) as reader, pa.ipc.new_file(str(path), reader.schema) as writer:
-        kept: list[pa.RecordBatch] = []
+def _write(db: duckdb.DuckDBPyConnection, stem: Path) -> dict[str, list[pa.Array]]:
+    """Writes the rows of the view `part` in the order of owners; returns its date columns."""
+    kept: dict[str, list[pa.Array]] = {}
+
+    def passing(reader: pa.RecordBatchReader) -> Iterator[pa.RecordBatch]:
         for batch in reader:
-            kept.append(batch)
-            while sum(one.num_rows for one in kept) >= _BATCH:
-                whole = pa.Table.from_batches(kept).combine_chunks()
-                writer.write_table(whole.slice(0, _BATCH), max_chunksize=_BATCH)
-                kept = whole.slice(_BATCH).to_batches()
-        if kept:
-            writer.write_table(pa.Table.from_batches(kept).combine_chunks(), max_chunksize=_BATCH)
+            for name in dates:
+                kept[name].append(batch.column(name))
+            yield batch
+
+    texts = _texts(db)
+    with db.sql("SELECT * EXCLUDE (owner) FROM part ORDER BY owner").to_arrow_reader(_BATCH) as reader:
+        dates = [one.name for one in reader.schema if pa.types.is_date(one.type)]
+        kept |= {name: [] for name in dates}
+        rows.write(stem, reader.schema, passing(reader), texts)
+    return kept
+
+
+def _texts(db: duckdb.DuckDBPyConnection) -> dict[str, tuple[int, int]]:
+    """Of each text column of the view `part`: about how many different texts it has, and the bytes of the longest."""
+    kinds = db.execute("SELECT column_name FROM (DESCRIBE part) WHERE column_type = 'VARCHAR'").fetchall()
+    names = [name for (name,) in kinds if name != "owner"]
+    asked = ", ".join(f"approx_count_distinct({one}), coalesce(max(strlen({one})), 0)" for one in names)
+    [told] = db.execute(f"SELECT {asked} FROM part").fetchall()
+    return {name: (told[2 * place], told[2 * place + 1]) for place, name in enumerate(names)}

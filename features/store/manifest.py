@@ -103,7 +103,10 @@ def read(root: Path) -> Snapshot:
 
 def latest(root: Path) -> int:
     """The number of the last commit, by the names alone."""
-    return max((int(path.stem) for path in (root / "manifest").glob("[0-9]*.json")), default=0)
+    # asked before every single read, and Path objects cost ten times as much
+    listed = os.listdir(root / "manifest")  # noqa: PTH208
+    names = (name for name in listed if name[0].isdigit() and name.endswith(".json"))
+    return max((int(name.removesuffix(".json")) for name in names), default=0)
 
 
 def append(

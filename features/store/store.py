@@ -33,6 +33,8 @@ from features.store.schema import StoreRefused
 
 _KEY = "source, record_id"
 _ORDER = "uscc, event_date, source, record_id"
+#: Rows of amended records up to which they are written as one file.
+_TOGETHER = 100_000
 
 
 @dataclass(frozen=True)
@@ -253,10 +255,16 @@ class EventStore:
         db.execute(f"CREATE TEMP TABLE in_store AS {found or f'SELECT {columns} FROM delivered WHERE false'}")
 
     def _store(self, db: duckdb.DuckDBPyConnection, category: Category, kind: str, table: str) -> list[File]:
-        """Writes a table as one file per month of `known_at`, sorted by enterprise."""
+        """Writes a table as one file per month of `known_at`, sorted by enterprise.
+
+        A few amended records are one file, of the month last known: their histories reach over years, and what a
+        reader pays for is the number of files.
+        """
         columns = [name for (name,) in db.execute(f"SELECT column_name FROM (DESCRIBE {table})").fetchall()]
+        whole = kind == "amended" and _count(db, table) <= _TOGETHER
+        month_of = f"(SELECT strftime(max(known_at), '%Y-%m') FROM {table})" if whole else "strftime(known_at, '%Y-%m')"
         months = db.execute(f"""
-            SELECT strftime(known_at, '%Y-%m') AS month, count(*), min(known_at), max(known_at),
+            SELECT {month_of} AS month, count(*), min(known_at), max(known_at),
                 min(event_date), max(event_date) FROM {table} GROUP BY month ORDER BY month
         """).fetchall()
         written = []

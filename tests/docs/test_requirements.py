@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parents[1]
-# what the control plane answers for: institutions, users, financing, backup, uses, permissions, reports
-REQUIRED = (*range(1, 35), 42, 46, 47, 57)
+# institutions, users, financing, backup, uses, permissions, reports; and what features and their sharing answer for
+REQUIRED = (*range(1, 35), *range(36, 44), 46, 47, *range(54, 61), 62)
 _CITED = re.compile(r"\bR(\d{1,2})(?:\s?[-–]\s?R?(\d{1,2}))?\b")
 
 

@@ -6,13 +6,14 @@ import json
 import shutil
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
 from features.catalogue.load import FOLDER
 from features.derive.cli import app
 from tests.features.derive.test_as_of import day
-from tests.features.events import Store, penalty
+from tests.features.events import Store, penalty, spine
 
 runner = CliRunner()
 
@@ -62,6 +63,19 @@ def test_build_and_refresh(store: Store, tmp_path: Path) -> None:
     result = runner.invoke(app, ["refresh", *where, str(day(21))])
     assert result.exit_code == 0, result.output
     assert "administrative: 1" in result.output
+
+
+def test_a_table_for_modelling_is_written_once(store: Store, tmp_path: Path) -> None:
+    pairs = spine([("91449901M0000001XA", day(20)), ("91449901M0000001XA", day(11))])
+    pq.write_table(pairs, tmp_path / "spine.parquet")
+    line = ["table", str(tmp_path / "spine.parquet"), "--store", str(store.folder), "--out", str(tmp_path / "out")]
+    assert runner.invoke(app, line).exit_code == 0
+    assert pq.read_table(tmp_path / "out").column("penalty_cnt_12m").to_pylist() == [0, 1]
+    again = runner.invoke(app, line)
+    assert (again.exit_code, "out_exists" in again.output) == (1, True)
+    pq.write_table(pairs.drop_columns("as_of"), tmp_path / "spine.parquet")
+    wrong = runner.invoke(app, [*line[:-1], str(tmp_path / "other")])
+    assert (wrong.exit_code, "spine_unreadable" in wrong.output) == (1, True)
 
 
 def test_diff_names_what_is_touched(tmp_path: Path) -> None:

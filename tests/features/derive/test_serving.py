@@ -10,7 +10,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +19,7 @@ from features.catalogue import parse
 from features.catalogue.load import FOLDER
 from features.derive import ServingView, ViewRefused
 from features.store import EventStore
-from features.store.clustered import Part
+from features.store.clustered import Part, Places
 from tests.features.derive.test_as_of import CODES, day, histories, slow
 from tests.features.events import CATALOGUE, Event, Store, penalty
 
@@ -174,7 +173,7 @@ def test_files_of_many_refreshes_are_merged(
         agree(view, store, day(31 + number))
     pointer = json.loads((tmp_path / "view" / "current.json").read_text())
     assert max(len(names) for names in pointer["files"].values()) <= 2
-    assert len(list((tmp_path / "view").glob("*.arrow"))) == sum(len(names) for names in pointer["files"].values())
+    assert len(list((tmp_path / "view").glob("*.view.rows"))) == sum(len(names) for names in pointer["files"].values())
 
 
 def test_the_whole_file_is_merged_only_once_refreshes_add_up_to_it(
@@ -250,13 +249,13 @@ def test_the_copy_is_used_where_it_covers_and_passed_over_where_files_were_merge
     store.write([penalty("A", "9", day(11), day(11)), penalty("A", "1", day(10), day(10), 5)])
     store.events.cluster("administrative")
     asked = []
-    fetch = Part.fetch
+    find = Part.find
 
-    def counted(self: Part, owners: Iterable[str]) -> pa.Table:
+    def counted(self: Part, owners: Iterable[str]) -> Places:
         asked.append(owners := list(owners))
-        return fetch(self, owners)
+        return find(self, owners)
 
-    monkeypatch.setattr(Part, "fetch", counted)
+    monkeypatch.setattr(Part, "find", counted)
     assert store.value("A", "penalty_cnt_12m", day(30)) == 2
     assert asked == [["A"], ["A"]]
     store.events.compact("administrative")

@@ -63,7 +63,7 @@ def test_names_are_compared_without_blanks_and_widths() -> None:
 
 
 def test_a_wrong_code_is_held_and_never_replaced_by_a_guess(known: Desk) -> None:
-    """R38: matching by a valid identifier."""
+    """R38–39: matching by a valid identifier."""
     wrong = A[:-1] + ("0" if A[-1] != "0" else "1")
     entry = known.deliver([penalty("1", wrong, enterprise_name="粤海（模拟）有限公司"), penalty("2", A[:-1])])
     assert known.report(entry) == [(1, "uscc", "uscc_check"), (2, "uscc", "uscc_form")]

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.catalogue import load
-from features.sharing import MODES, Permit, SharingRefused, credit_report, evaluation, query, verify
+from features.sharing import MODES, Permit, SharingRefused, credit_report, evaluation, query, verify, wording
 from features.sharing.evaluation import EvaluationRefused, evaluate
 from features.sharing.permit import tellable
 from tests.features.events import CATALOGUE, Event, Store, penalty
@@ -227,6 +227,31 @@ def test_a_report_is_plain_json_of_what_the_permit_covers(store: Store) -> None:
     values = {one["name"]: one["value"] for one in told["categories"][0]["features"]}
     assert values["penalty_cnt_12m"] == 2
     assert "B" not in [row.get("uscc") for row in told["categories"][0]["latest"]]
+
+
+def test_a_report_reads_in_words_and_units(store: Store) -> None:
+    """R60, R62: codes, flags, amounts and what is missing are told as a person reads them, beside the plain value."""
+    told = reported(store, replace(PERMIT, categories=frozenset({"administrative", "tax"})))
+    administrative, tax = told["categories"]
+    shown = {one["name"]: (one["value"], one["shown_zh"], one["shown_en"]) for one in administrative["features"]}
+    assert shown["fine_amount_24m"] == (12700.0, "12,700.00 元", "12,700.00 CNY")
+    assert shown["serious_penalty_flag"][1:] == ("否", "no")
+    assert shown["months_since_penalty"][1:] == ("2 个月", "2 months")
+    missing = {one["name"]: one["shown_zh"] for one in tax["features"] if one["value"] is None}
+    assert set(missing.values()) <= {"未知", "不适用", "从未发生"} and missing
+    assert administrative["shown"][0] == {
+        "event_date": "2024-03-10",
+        "zh": "行为种类：行政处罚；罚没金额：700.00 元",
+        "en": "Kind of act: Penalty; Fine: 700.00 CNY",
+    }
+    words = wording.feature_words(CATALOGUE.category("registration"), CATALOGUE.feature("registration_scale"), "small")
+    assert words == ("小型", "Small")
+
+
+@pytest.mark.parametrize("item", [one for category in CATALOGUE for one in category.items], ids=lambda one: one.name)
+def test_every_unit_of_the_catalogue_has_its_words(item: Any) -> None:
+    zh, en = wording.item_words(item, "1")
+    assert not item.unit or (zh, en) != ("1", "1")
 
 
 def test_the_same_request_gives_the_same_report(store: Store) -> None:

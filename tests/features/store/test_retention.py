@@ -87,7 +87,7 @@ def test_the_copy_by_enterprise_and_the_serving_view_forget_too(store: Store, tm
     view = ServingView(tmp_path / "view", store.events)
     view.rebuild(dt.date(2018, 3, 2))
     store.events.expire("key_persons", TODAY)
-    assert not list((store.folder / "clustered").rglob("*.arrow"))
+    assert not [path for path in (store.folder / "clustered").rglob("*") if path.is_file()]
     view.refresh(TODAY)
     for uscc in ("A", "B"):
         [row] = store.values([(uscc, TODAY)])
