@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import calendar
 import datetime as dt
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from features.catalogue.model import Catalogue, Category, Feature
@@ -41,10 +41,14 @@ class Plan:
 
     category: Category
     features: tuple[Feature, ...]
+    #: Expressions compiled before; those of the features among them.
+    compiled: Mapping[str, Expression] | None = field(default=None, repr=False, compare=False)
 
     @cached_property
     def expressions(self) -> dict[str, Expression]:
         """Raises ExpressionRefused."""
+        if self.compiled is not None:
+            return {feature.name: self.compiled[feature.name] for feature in self.features}
         return {feature.name: compile_feature(self.category, feature) for feature in self.features}
 
     def state(self, snapshot: Snapshot, at: Moment | Spine) -> str:
@@ -82,13 +86,19 @@ class Plan:
         return sorted(found, key=lambda clock: (clock.column, clock.first))
 
 
-def plans(catalogue: Catalogue, names: Collection[str] | None = None) -> list[Plan]:
-    """The plans for these features, or for all; one per category. Raises UnknownName."""
+def plans(
+    catalogue: Catalogue, names: Collection[str] | None = None, compiled: Mapping[str, Expression] | None = None
+) -> list[Plan]:
+    """The plans for these features, or for all; one per category. Raises UnknownName.
+
+    `compiled`: the expressions of all of them, when they are at hand (`features.derive.kept`).
+    """
     wanted = catalogue.features if names is None else [catalogue.feature(name) for name in names]
     chosen = {feature.name for feature in wanted}
-    read_ahead(wanted)
+    if compiled is None:
+        read_ahead(wanted)
     made = [
-        Plan(category, tuple(feature for feature in category.features if feature.name in chosen))
+        Plan(category, tuple(feature for feature in category.features if feature.name in chosen), compiled)
         for category in catalogue
     ]
     return [plan for plan in made if plan.features]

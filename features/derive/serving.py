@@ -24,6 +24,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
+from features.derive import kept
 from features.derive.build import build, fetch
 from features.derive.compiler import Plan, months_since, plans
 from features.derive.refresh import learned, touched
@@ -65,7 +66,8 @@ class ServingView:
     def __init__(self, folder: Path | str, store: EventStore, *, threads: int = THREADS, memory: str = MEMORY) -> None:
         self.folder = Path(folder)
         self.store = store
-        self._plans = plans(store.catalogue)
+        self._kept = kept.load(self.folder, store.catalogue)
+        self._plans = plans(store.catalogue, compiled=self._kept)
         self._threads = threads
         self._memory = memory
         self._lock = threading.Lock()
@@ -172,9 +174,12 @@ class ServingView:
             stream.flush()
             os.fsync(stream.fileno())
         draft.replace(self.folder / _POINTER)
-        kept = {name for names in files.values() for name in names}
+        if self._kept is None:
+            self._kept = {name: one for plan in self._plans for name, one in plan.expressions.items()}
+            kept.keep(self.folder, self.store.catalogue, self._kept)
+        current = {name for names in files.values() for name in names}
         for old in self.folder.glob(f"*{_ENDING}.*"):
-            if old.name.partition(_ENDING)[0] + _ENDING not in kept:
+            if old.name.partition(_ENDING)[0] + _ENDING not in current:
                 old.unlink()  # a reader that has it mapped keeps it
 
     # ---- reading -------------------------------------------------------------------------------------------------
