@@ -938,17 +938,7 @@ class ReleaseConsents(TypedDict):
     nodes: list[dict[str, Any]]
 
 
-class DatasetOut(TypedDict):
-    name: str
-    title: str | None
-    institution: str
-    node: str
-    role: str
-    columns: int
-    rows: int | None
-    label: str | None
-    as_of: str | None
-    registered_at: str
+class DatasetOut(DatasetSummary):
     id: str
     split: dict[str, Any] | None
     fields: list[dict[str, Any]]

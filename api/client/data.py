@@ -61,9 +61,7 @@ class Data(Connection):
         node: str | None = None,
     ) -> CreditReport:
         """The credit report with its composite evaluation, as a document in `report`."""
-        body = _asked(enterprise, provider, purpose, reason, node)
-        named = None if categories is None else list(categories)
-        return self._post("/v1/data/reports", body | _given(form="json", categories=named, window_months=window_months))
+        return self._report("json", _asked(enterprise, provider, purpose, reason, node), categories, window_months)
 
     def credit_report_pdf(
         self,
@@ -77,10 +75,14 @@ class Data(Connection):
         node: str | None = None,
     ) -> bytes:
         """The same as a PDF file."""
-        body = _asked(enterprise, provider, purpose, reason, node)
-        named = None if categories is None else list(categories)
-        told = self._post("/v1/data/reports", body | _given(form="pdf", categories=named, window_months=window_months))
+        told = self._report("pdf", _asked(enterprise, provider, purpose, reason, node), categories, window_months)
         return base64.b64decode(told["pdf"], validate=True)
+
+    def _report(
+        self, form: str, asked: dict[str, Any], categories: Iterable[str] | None, window_months: int | None
+    ) -> Any:
+        named = None if categories is None else list(categories)
+        return self._post("/v1/data/reports", asked | _given(form=form, categories=named, window_months=window_months))
 
     # ---- evidence
 
