@@ -1,18 +1,18 @@
-"""One control plane for the module, nodes per test, small tables with a marker that must never be found on disk."""
+"""One control plane and one pair of nodes for a module, small tables with a marker that must not be found on disk."""
 
 from __future__ import annotations
 
 import itertools
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from tests.support.control_plane import free_port
-from tests.support.lab import Enterprises, Lab, running_lab
+from tests.support.lab import Enterprises, Lab, Node, running_lab
 
 _numbers = itertools.count(1)
 # A category value on both sides: wherever it is found outside the owners' own tables, plaintext was left behind.
@@ -68,25 +68,65 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
         yield lab
 
 
-@pytest.fixture
-def bank(running: Lab) -> Iterator[str]:
-    """A bank of its own for each test, and no node of another test's."""
-    name = f"bank{next(_numbers)}"
-    running.admit(name)
-    running.relay_port = free_port()
-    yield name
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """1,200 enterprises at the bank, 1,400 at the lab, 1,000 common."""
+    return write_tables(tmp_path_factory.mktemp("tables") / "data", ids(0, 1200), ids(200, 1600))
+
+
+@dataclass
+class Pair:
+    """A lab's and a bank's running node, and the consents of everybody in their tables."""
+
+    lab: Lab
+    people: Enterprises
+    bank: str
+    nodes: tuple[Node, Node]
+
+    def propose(self, **changes: object) -> str:
+        """An approved job of the two; `changes` as of `Lab.propose`."""
+        lab, bank = (node.name for node in self.nodes)
+        job = self.lab.propose("tiny", self.bank, **{"lab": lab, "bank": bank, **changes})
+        self.lab.approve(job)
+        return job
+
+
+@pytest.fixture(scope="module")
+def kept_pair(running: Lab, tables: Path) -> Iterator[Pair]:
+    nodes = (
+        running.add_node("lab", tables / "lab", limits="share_seconds = 1"),
+        running.add_node("bank_a", tables / "bank", limits="share_seconds = 1"),
+    )
+    people = consented(running, "bank_a", ids(0, 1600))
+    running.wait_nodes(*(node.name for node in nodes))
+    yield Pair(running, people, "bank_a", nodes)
     running.stop()
 
 
 @pytest.fixture
-def tables(tmp_path: Path) -> Path:
-    """1,200 enterprises at the bank, 1,400 at the lab, 1,000 common."""
-    return write_tables(tmp_path / "data", ids(0, 1200), ids(200, 1600))
+def pair(kept_pair: Pair) -> Iterator[Pair]:
+    """The module's two nodes, both running whatever was done to them before; other nodes end with the test.
+
+    A node that starts for the first time verifies every consent there is: that is done once for all tests.
+    """
+    for node in kept_pair.nodes:
+        if not node.running:
+            node.start()
+    yield kept_pair
+    kept_pair.lab.stop(but=[node.name for node in kept_pair.nodes])
 
 
-def consented(lab: Lab, bank: str, everybody: list[str]) -> Enterprises:
+@pytest.fixture
+def bank(running: Lab) -> str:
+    """A bank of its own for the test."""
+    name = f"bank{next(_numbers)}"
+    running.admit(name)
+    return name
+
+
+def consented(lab: Lab, bank: str, everybody: list[str], enterprises: Enterprises | None = None) -> Enterprises:
     """Everybody's consent to joint training with `bank`, on record at the control plane."""
-    enterprises = Enterprises()
+    enterprises = enterprises or Enterprises()
     outcome = lab.consent(enterprises.consent(one, bank) for one in everybody)
     assert outcome["errors"] == []
     return enterprises

@@ -1,6 +1,7 @@
 """However a job ends, both nodes end soon, say why, leave no process and no plaintext, and it can be run again (R17).
 
-Two real nodes and a real control plane in every test; zone mode where the ending does not depend on the engine.
+Two real nodes and a real control plane, the same for every test, beside the node that has the fault; zone mode where
+the ending does not depend on the engine.
 """
 
 from __future__ import annotations
@@ -14,26 +15,16 @@ from pathlib import Path
 
 import pytest
 
+from consent.keys import SigningKey
 from enclave import pki
-from tests.integration.conftest import consented, ids, write_tables
+from tests.integration.conftest import Pair, consented, ids, write_tables
+from tests.support.control_plane import free_port
 from tests.support.lab import Lab
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("clean_disk")]
 LIMIT = 60.0  # seconds from the fault to the end on both sides
 TINY = {"name": "boosting", "params": {"rounds": 8, "max_depth": 2}}
 LONG = {"name": "boosting", "params": {"rounds": 60, "max_depth": 4}}
-
-
-def start(lab: Lab, bank: str, tables: Path, **bank_options: object) -> None:
-    lab.add_node("lab", tables / "lab", name=f"lab-{bank}")
-    lab.add_node(bank, tables / "bank", **bank_options)
-    lab.wait_nodes(f"lab-{bank}", f"{bank}-node")
-
-
-def propose(lab: Lab, bank: str, **changes: object) -> str:
-    job = lab.propose("tiny", bank, **{"lab": f"lab-{bank}", "recipe": TINY, **changes})
-    lab.approve(job)
-    return job
 
 
 @contextmanager
@@ -68,12 +59,10 @@ def party_ends(lab: Lab, job_id: str) -> set[str]:
         time.sleep(0.1)
 
 
-def test_a_peer_killed_in_the_middle_fails_the_job_and_a_retry_succeeds(running: Lab, bank: str, tables: Path) -> None:
-    consented(running, bank, ids(0, 1600))
-    start(running, bank, tables)
-    job = propose(running, bank, mode="federated", recipe=LONG)
+def test_a_peer_killed_in_the_middle_fails_the_job_and_a_retry_succeeds(running: Lab, pair: Pair) -> None:
+    job = pair.propose(mode="federated", recipe=LONG)
     running.wait_phase(job, "fit_lab")
-    node = running.nodes[f"{bank}-node"]
+    _, node = pair.nodes
     inside = node.processes()
     with within():
         node.kill()
@@ -81,51 +70,46 @@ def test_a_peer_killed_in_the_middle_fails_the_job_and_a_retry_succeeds(running:
         assert_both_ended(running, ended, ("peer_lost", "node_not_heard", "node_restarted"))
     assert inside
     node.start()
-    again = running.clients[f"risk-{bank}"].retry_job(job, "the node is back")["id"]
+    again = running.clients["risk-bank_a"].retry_job(job, "the node is back")["id"]
     running.clients["operator"].cancel_job(again, "a shorter one will do")
-    job = propose(running, bank)
+    job = pair.propose(recipe=TINY)
     assert running.wait(job, 120)["state"] == "succeeded"
 
 
-def test_a_lab_killed_in_the_middle_fails_the_job_at_the_bank_too(running: Lab, bank: str, tables: Path) -> None:
-    consented(running, bank, ids(0, 1600))
-    start(running, bank, tables)
-    job = propose(running, bank, recipe={"name": "boosting", "params": {"rounds": 300, "max_depth": 6}})
+def test_a_lab_killed_in_the_middle_fails_the_job_at_the_bank_too(running: Lab, pair: Pair) -> None:
+    job = pair.propose(recipe={"name": "boosting", "params": {"rounds": 300, "max_depth": 6}})
     running.wait_phase(job, "open")
     with within():
-        running.nodes[f"lab-{bank}"].kill()
+        pair.nodes[0].kill()
         ended = running.wait(job, LIMIT)
         assert_both_ended(running, ended, ("peer_lost", "node_not_heard"))
 
 
-def test_a_frozen_peer_is_noticed(running: Lab, bank: str, tables: Path) -> None:
-    consented(running, bank, ids(0, 1600))
-    start(running, bank, tables)
-    job = propose(running, bank, mode="federated", recipe=LONG)
+def test_a_frozen_peer_is_noticed(running: Lab, pair: Pair) -> None:
+    job = pair.propose(mode="federated", recipe=LONG)
     running.wait_phase(job, "psi")
+    _, node = pair.nodes
     with within():
-        running.nodes[f"{bank}-node"].freeze()
+        node.freeze()
         ended = running.wait(job, LIMIT)
-    running.nodes[f"{bank}-node"].kill()
+    node.kill()
     assert_both_ended(running, ended, ("peer_lost", "node_not_heard", "stalled"))
 
 
-def test_a_peer_that_is_never_there_is_named(running: Lab, bank: str, tables: Path) -> None:
-    consented(running, bank, ids(0, 1600))
-    start(running, bank, tables)
-    running.nodes[f"{bank}-node"].stop()
+def test_a_peer_that_is_never_there_is_named(running: Lab, pair: Pair) -> None:
+    _, node = pair.nodes
+    node.stop()
     with within():
-        job = propose(running, bank, deadlines={"connect": 5})
+        job = pair.propose(recipe=TINY, deadlines={"connect": 5})
         ended = running.wait(job, LIMIT)
         assert_both_ended(running, ended, ("peer_absent", "node_not_heard"))
-    assert f"{bank}-node" in ended["cause"]["message"]
+    assert node.name in ended["cause"]["message"]
 
 
 @pytest.mark.parametrize("fault", ["expired", "stranger"])
 def test_a_bad_certificate_ends_the_job_by_name(
-    running: Lab, bank: str, tables: Path, tmp_path: Path, fault: str
+    running: Lab, pair: Pair, tables: Path, tmp_path: Path, fault: str
 ) -> None:
-    consented(running, bank, ids(0, 1600))
     authority = running.ca
     options: dict = {}
     if fault == "stranger":
@@ -134,89 +118,92 @@ def test_a_bad_certificate_ends_the_job_by_name(
         pki.create_ca(authority)
     else:
         options = {"days": 1, "not_before": datetime.now(UTC) - timedelta(days=3)}
-    certificate = pki.issue(authority, f"{bank}-node", ["127.0.0.1"], tmp_path / "bad", **options)
-    start(running, bank, tables, certificate=certificate)
+    certificate = pki.issue(authority, fault, ["127.0.0.1"], tmp_path / "bad", **options)
+    running.add_node(pair.bank, tables / "bank", name=fault, certificate=certificate)
+    running.wait_nodes(fault)
     with within():
-        ended = running.wait(propose(running, bank, deadlines={"connect": 10}), LIMIT)
+        ended = running.wait(pair.propose(bank=fault, recipe=TINY, deadlines={"connect": 10}), LIMIT)
         assert_both_ended(running, ended, "own_certificate")
     assert ("expired" if fault == "expired" else "authority") in ended["cause"]["message"]
 
 
-def test_a_taken_port_stops_the_lab_node_with_a_clear_word(running: Lab, bank: str, tables: Path) -> None:
+def test_a_taken_port_stops_the_lab_node_with_a_clear_word(running: Lab, tables: Path) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        node = running.add_node("lab", tables / "lab", name=f"lab-{bank}", relay_port=port)
+        node = running.add_node("lab", tables / "lab", name="lab-taken", relay_port=port)
         assert node.process is not None
         assert node.process.wait(30) == 1
+    running.stop(but=running.nodes.keys() - {node.name})
     assert f"127.0.0.1:{port}" in node.log.read_text()
     assert "Traceback" not in node.log.read_text()
 
 
-def test_a_full_disk_at_the_peer_fails_the_job_on_both_sides(running: Lab, bank: str, tables: Path) -> None:
-    consented(running, bank, ids(0, 1600))
-    running.add_node("lab", tables / "lab", name=f"lab-{bank}", limits="[limits]\nscratch_mb = 0.02")
-    running.add_node(bank, tables / "bank")
-    running.wait_nodes(f"lab-{bank}", f"{bank}-node")
+def test_a_full_disk_at_the_peer_fails_the_job_on_both_sides(running: Lab, pair: Pair, tables: Path) -> None:
+    running.add_node(
+        "lab", tables / "lab", name="lab-full", relay_port=free_port(), limits="[limits]\nscratch_mb = 0.02"
+    )
+    running.wait_nodes("lab-full")
     with within(90):
-        ended = running.wait(propose(running, bank, mode="federated"), 90)
+        ended = running.wait(pair.propose(mode="federated", lab="lab-full", recipe=TINY), 90)
         assert_both_ended(running, ended, "disk_full")
     assert party_ends(running, ended["id"]) == {"failed"}
 
 
-def test_a_cancelled_job_ends_on_both_sides_at_once(running: Lab, bank: str, tables: Path) -> None:
-    consented(running, bank, ids(0, 1600))
-    start(running, bank, tables)
-    job = propose(running, bank, mode="federated", recipe=LONG)
+def test_a_cancelled_job_ends_on_both_sides_at_once(running: Lab, pair: Pair) -> None:
+    job = pair.propose(mode="federated", recipe=LONG)
     running.wait_phase(job, "psi")
     with within(20):
         running.clients["operator"].cancel_job(job, "changed our mind")
         assert_both_ended(running, running.wait(job, 20), "cancelled", state="cancelled")
 
 
-def test_an_empty_intersection_is_said_plainly(running: Lab, bank: str, tmp_path: Path) -> None:
-    tables = write_tables(tmp_path / "data", ids(0, 300), ids(5000, 5300))
-    consented(running, bank, [*ids(0, 300), *ids(5000, 5300)])
-    start(running, bank, tables)
+def test_an_empty_intersection_is_said_plainly(running: Lab, pair: Pair, tmp_path: Path) -> None:
+    elsewhere = ids(5000, 5300)
+    tables = write_tables(tmp_path / "data", ids(0, 300), elsewhere)
+    consented(running, pair.bank, elsewhere, pair.people)
+    running.add_node("lab", tables / "lab", name="lab-elsewhere", relay_port=free_port())
+    running.wait_nodes("lab-elsewhere")
     with within(90):
-        ended = running.wait(propose(running, bank, mode="federated"), 90)
+        ended = running.wait(pair.propose(mode="federated", lab="lab-elsewhere", recipe=TINY), 90)
         assert_both_ended(running, ended, "empty_intersection")
 
 
-def test_all_consents_withdrawn_stops_the_job(running: Lab, bank: str, tables: Path) -> None:
-    enterprises = consented(running, bank, ids(0, 1600))
-    start(running, bank, tables)
-    job = propose(running, bank, mode="federated", recipe=LONG)
+def test_all_consents_withdrawn_stops_the_job(running: Lab, pair: Pair, bank: str, tmp_path: Path) -> None:
+    everybody = ids(300, 700)
+    tables = write_tables(tmp_path / "data", everybody, everybody)
+    people = consented(running, bank, everybody)
+    node = running.add_node(bank, tables / "bank")
+    running.wait_nodes(node.name)
+    job = running.propose("tiny", bank, lab=pair.nodes[0].name, mode="federated", recipe=LONG)
+    running.approve(job)
     running.wait_phase(job, "psi")
-    running.consent(enterprises.withdrawal(one, bank) for one in ids(0, 1600))
+    running.consent(people.withdrawal(one, bank) for one in everybody)
     ended = running.wait(job, 120)
     assert_both_ended(running, ended, "no_consented_rows", state="stopped_by_consent")
 
 
-def test_without_any_consent_no_ticket_is_signed(running: Lab, bank: str, tables: Path) -> None:
-    start(running, bank, tables)
-    job = running.propose("tiny", bank, lab=f"lab-{bank}", recipe=TINY)
+def test_without_any_consent_no_ticket_is_signed(running: Lab, pair: Pair, bank: str, tables: Path) -> None:
+    running.add_node(bank, tables / "bank")
+    running.wait_nodes(f"{bank}-node")
+    job = running.propose("tiny", bank, lab=pair.nodes[0].name, recipe=TINY)
     running.clients["owner"].approve_job(job, "fit")
     with pytest.raises(Exception, match="consent"):
         running.clients["operator"].approve_job(job, "in order")
 
 
 def test_a_node_refuses_a_ticket_that_the_platform_did_not_sign(
-    running: Lab, bank: str, tables: Path, tmp_path: Path
+    running: Lab, pair: Pair, tables: Path, tmp_path: Path
 ) -> None:
     """The node pins the platform key: a control plane with another key cannot make it touch a row."""
-    from consent.keys import SigningKey
-
-    consented(running, bank, ids(0, 1600))
-    node = running.add_node(bank, tables / "bank", start=False)
+    node = running.add_node(pair.bank, tables / "bank", name="another-pin", start=False)
     other = tmp_path / "other.pub"
     other.write_text(SigningKey.generate().public.b64)
     config = node.folder / "node.toml"
     config.write_text(config.read_text().replace(str(running.control.platform_key), str(other)))
-    running.add_node("lab", tables / "lab", name=f"lab-{bank}")
     node.start()
-    running.wait_nodes(f"lab-{bank}", f"{bank}-node")
+    running.wait_nodes(node.name)
     with within():
-        ended = running.wait(propose(running, bank, deadlines={"connect": 5}), LIMIT)
+        ended = running.wait(pair.propose(bank=node.name, recipe=TINY, deadlines={"connect": 5}), LIMIT)
         assert_both_ended(running, ended, "ticket_refused")

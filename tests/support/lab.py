@@ -89,6 +89,10 @@ class Node:
     def state(self) -> Path:
         return self.folder / "state"
 
+    @property
+    def running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
     def start(self) -> Node:
         temporary = self.folder / "tmp"
         temporary.mkdir(exist_ok=True)
@@ -224,26 +228,27 @@ class Lab:
     def consent(self, documents: Iterable[bytes]) -> dict:
         return self.clients["gateway"].import_consents(list(documents))
 
-    def propose(self, data: str, bank: str = "bank_a", **changes: object) -> str:
+    def propose(self, data: str, institution: str = "bank_a", **changes: object) -> str:
+        """A job of a bank with the lab; its id. `changes` are fields of the proposal, `bank` and `lab` its nodes."""
         proposal = {
-            "project": f"test-{bank}",
+            "project": f"test-{institution}",
             "dataset": data,
-            "bank": f"{bank}-node",
+            "bank": f"{institution}-node",
             "lab": "lab-node",
             "mode": "zone",
             "recipe": {"name": "boosting", "params": {}},
             "evaluation": {"bootstrap": 50},
             "reason": "test",
         }
-        job = self.clients[f"risk-{bank}"].propose_job({**proposal, **changes})
+        job = self.clients[f"risk-{institution}"].propose_job({**proposal, **changes})
         return job["id"]
 
     def approve(self, job_id: str) -> None:
         self.clients["owner"].approve_job(job_id, "fit for purpose")
         self.clients["operator"].approve_job(job_id, "in order")
 
-    def run(self, data: str, bank: str = "bank_a", seconds: float = 240, **changes: object) -> dict:
-        job_id = self.propose(data, bank, **changes)
+    def run(self, data: str, institution: str = "bank_a", seconds: float = 240, **changes: object) -> dict:
+        job_id = self.propose(data, institution, **changes)
         self.approve(job_id)
         return self.wait(job_id, seconds)
 
@@ -262,10 +267,10 @@ class Lab:
             assert page["state"] in ("approved", "running"), page
         raise AssertionError(f"{phase} did not start")
 
-    def stop(self) -> None:
-        for node in self.nodes.values():
-            node.stop()
-        self.nodes.clear()
+    def stop(self, but: Iterable[str] = ()) -> None:
+        """Stops and forgets every node but those of these names."""
+        for name in self.nodes.keys() - set(but):
+            self.nodes.pop(name).stop()
 
 
 @contextlib.contextmanager
