@@ -15,13 +15,17 @@ OUT ?= demo-out
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system assets demo up test lint bench lock clean
+.PHONY: help setup environments system assets demo up test lint bench lock clean
 
 help:
 	@echo "make demo [DATA=DIR] [MODE=federated|zone|both] [RECIPE=boosting|logistic|both] [BANKS=one|split] [OUT=DIR]"
 	@echo "make up | test | lint | bench | setup | lock"
 
-setup: system .venv/.ready federated/engine/.venv/.ready assets
+setup: system | $(UV)
+	@$(MAKE) --no-print-directory -j 3 environments
+
+environments: .venv/.ready federated/engine/.venv/.ready assets
+	@:
 
 # bubblewrap and libseccomp build the sandbox; Chromium and a CJK font are needed by the page tests only
 system:

@@ -71,7 +71,7 @@ def eventually(probe: Callable[[], object], seconds: float) -> bool:
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("small") / "data"
     subprocess.run(
-        [CREDITLAB, "data", "simulate", str(folder), "--bank", "3000", "--lab", "3600"], check=True, capture_output=True
+        [CREDITLAB, "data", "simulate", str(folder), "--bank", "1200", "--lab", "1500"], check=True, capture_output=True
     )
     return folder
 
@@ -100,8 +100,8 @@ def test_the_tour_leaves_report_page_release_and_scores(finished: Demo) -> None:
 
 def test_some_refuse_and_some_withdraw_while_the_job_runs(finished: Demo) -> None:
     cohort = json.loads((finished.out / "zone-boosting" / "report.json").read_text())["cohort"]
-    assert cohort["bank_rows"] == 3000
-    assert cohort["intersection"] < 2500
+    assert cohort["bank_rows"] == 1200
+    assert cohort["intersection"] < 1000
     assert "20 enterprises withdraw consent now" in finished.text
     assert "consent ended: left before" in finished.text
 
