@@ -140,6 +140,7 @@ def _print_record(
 ) -> None:
     from consent import usage
     from consent.errors import MalformedDocument
+    from consent.ledger import Kind
 
     entry, head = proven.recorded, proven.head
     proved = [
@@ -158,8 +159,11 @@ def _print_record(
     ]
     words: tuple[str, str] | None = None
     try:
-        usage.check(record["document"])
-        words = usage.sentence(record["document"])
+        if entry.entry.kind == Kind.QUESTION:
+            words = _asked(record["document"])
+        else:
+            usage.check(record["document"])
+            words = usage.sentence(record["document"])
     except (MalformedDocument, TypeError):
         pass  # another kind of document: it is shown by its kind alone
     if as_json:
@@ -180,6 +184,20 @@ def _print_record(
         typer.echo(f"  {words[0]}\n  {words[1]}")
     _section("已证明 · proved", "✓", proved)
     _section("未证明 · not proved", "–", not_proved)
+
+
+def _asked(document: Document) -> tuple[str, str]:
+    """What a question by the platform's word says. Raises MalformedDocument or TypeError."""
+    from consent import usage_question
+
+    body = document["body"]
+    usage_question.check(body)
+    asked, one, number = body["at"], body["enterprise"], body["question_id"]
+    return (
+        f"平台于 {asked} 凭会话加验证码作证，以企业 {one} 的名义询问节点：哪些联合建模训练用了其数据（{number}）",
+        f"at {asked} the platform vouched, by session and code, for enterprise {one}, and asked the nodes which joint "
+        f"training used its data ({number})",
+    )
 
 
 def _print_uses(

@@ -77,7 +77,10 @@ def signer(document: Document, role: str) -> VerifyingKey:
     Who stands for an enterprise may have a passkey or no key: `enterprise_key` and `signatory` tell.
     """
     _, signature = _find(document, role)
-    return VerifyingKey.from_b64(signature["public_key"])
+    named = signature.get("public_key")
+    if not isinstance(named, str):
+        raise BadSignature(f"the signature of role {role} names no key")
+    return VerifyingKey.from_b64(named)
 
 
 def enterprise_key(document: Document) -> PublicKey | None:

@@ -78,7 +78,9 @@ class Agent:
             self._platform,
             lambda: self._consents.lapsed,
         )
-        self._uses = Uses(self._journal, self._consents, self._use_log)
+        self._uses = Uses(
+            self._journal, self._consents, self._use_log, self._platform, config.session_questions_per_day
+        )
         self._zone_key = vault.load_zone_key(config.state_dir) if config.role == "lab" else None
         self._relay = RelayServer(config.identity, config.relay) if config.relay else None
         self._airlock = Airlock(config, self._platform, self._journal, self._control, self._consents, self._recalls)
@@ -248,7 +250,8 @@ class Agent:
         elif kind == "impact":
             self._spawn(f"impact {item['question']['body'].get('question_id')}", self._impact(item["question"]))
         elif kind == "usage":
-            self._spawn(f"usage {item['question']['body'].get('question_id')}", self._usage(item["question"]))
+            name = f"usage {item['question']['body'].get('question_id')}"
+            self._spawn(name, self._usage(item["question"], item.get("record")))
         else:
             log.warning("work of unknown kind %r", kind)
 
@@ -389,8 +392,8 @@ class Agent:
         question_id, answer = await self._recalls.answer(document)
         await self._persist(self._control.impact_answer, question_id, answer)
 
-    async def _usage(self, document: dict) -> None:
-        question_id, answer = await self._uses.answer(document)
+    async def _usage(self, document: dict, record: object) -> None:
+        question_id, answer = await self._uses.answer(document, record)
         await self._persist(self._control.usage_answer, question_id, answer)
 
     async def _release(self, document: dict) -> None:

@@ -1,4 +1,5 @@
-"""`creditlab node`: run a domain node; show an enterprise at the counter what jobs used; export the log of uses.
+"""`creditlab node`: run a domain node; show an enterprise at the counter what jobs used; export the log of uses; list
+the questions that the platform vouched for.
 
 Owns the words. Whom the node's owner serves at the counter, it makes sure of itself, as it does of anybody who asks for
 own data: nothing of it passes the platform.
@@ -18,6 +19,7 @@ from features.faults import DataRefused
 from federated.relay.server import PortTaken
 
 if TYPE_CHECKING:
+    from enclave.asked import Note
     from enclave.journal import Journal
     from enclave.use_log import UseRecords
 
@@ -49,18 +51,27 @@ def run(config: Annotated[Path, typer.Option(help="node.toml")]) -> None:
 _CONFIG = typer.Option(help="node.toml", exists=True, dir_okay=False)
 
 
-def _records(config: Path) -> tuple[Journal, UseRecords]:
-    from consent.ledger.errors import LedgerError
+def _journal(config: Path) -> Journal:
     from enclave.journal import Journal
-    from enclave.use_log import UseRecords
 
     try:
         path = configuration.load(config).state_dir / "journal.sqlite"
         if not path.exists():
             raise configuration.BadConfig(f"{path} does not exist: the node has not run yet · 节点尚未运行过")
-        journal = Journal(path)
+        return Journal(path)
+    except configuration.BadConfig as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+
+
+def _records(config: Path) -> tuple[Journal, UseRecords]:
+    from consent.ledger.errors import LedgerError
+    from enclave.use_log import UseRecords
+
+    journal = _journal(config)
+    try:
         return journal, UseRecords(journal)
-    except (configuration.BadConfig, LedgerError) as error:
+    except LedgerError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
 
@@ -74,6 +85,7 @@ def uses(
     """柜台查询：哪些联合训练用了该企业的数据，附证明 · which joint training used an enterprise's data, with proofs."""
     from consent.node_log import bundle
     from consent.purposes import Purpose
+    from enclave.asked import Asked
     from enclave.pki import write_private
 
     journal, log = _records(config)
@@ -85,6 +97,42 @@ def uses(
     typer.echo(
         f"共 {len(found)} 次使用，其中 {len(files)} 次附证明 · {len(found)} uses, {len(files)} of them proved: {out}"
     )
+    asked = Asked(journal).notes(enterprise)
+    for note in asked:
+        typer.echo(_line(note))
+    typer.echo(
+        f"平台作证、以该企业名义提出的询问共 {len(asked)} 次，请其指出并非本人提出的 · {len(asked)} questions by "
+        "the platform's word in its name: have it say which it did not ask"
+    )
+
+
+@app.command()
+def questions(
+    config: Annotated[Path, _CONFIG],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="写入的文件，每行一份凭据 · a file to write, evidence of one question a line", dir_okay=False
+        ),
+    ] = None,
+) -> None:
+    """列出平台作证提出的询问，供所有方与审计 · questions that the platform vouched for, for owner and auditor."""
+    from enclave.asked import Asked
+    from enclave.pki import write_private
+
+    notes = Asked(_journal(config)).notes()
+    for note in notes:
+        typer.echo(f"{_line(note)}  {note.enterprise}")
+    answered = sum(note.code is None for note in notes)
+    typer.echo(f"共 {len(notes)} 次，其中答复 {answered} 次 · {len(notes)} questions, {answered} of them answered")
+    if out is not None:
+        write_private(out, b"".join(note.evidence + b"\n" for note in notes))
+
+
+def _line(note: Note) -> str:
+    outcome = "已答复 answered" if note.code is None else f"未答复 refused ({note.code})"
+    place = "账本 ledger -" if note.position is None else f"账本 ledger {note.position}"
+    return f"{note.noted_at}  {note.question_id}  {place}  {outcome}"
 
 
 @app.command("export-log")

@@ -42,6 +42,8 @@ class NodeConfig:
     share_seconds: float = 300.0
     # of the rows that a model rests on, the share that may have withdrawn before its file is handed over or taken
     recall_share: float = 0.1
+    # how many questions about uses, asked by session and code, are answered within 24 hours; 0 for none
+    session_questions_per_day: int = 20
     # kinds of evidence that this owner does not take for a consent
     refuse_evidence: frozenset[str] = frozenset()
     limits: Limits = field(default_factory=Limits)
@@ -98,6 +100,11 @@ def load(path: Path) -> NodeConfig:
         if "recall_share" in raw and not (_is_number(raw["recall_share"]) and 0 <= raw["recall_share"] < 1):
             raise BadConfig(
                 f"{path}: field recall_share: a share from 0 to below 1 is needed, found {raw['recall_share']!r}"
+            )
+        most = raw.get("session_questions_per_day", 0)
+        if type(most) is not int or not 0 <= most <= 1_000_000:
+            raise BadConfig(
+                f"{path}: field session_questions_per_day: a whole number from 0 to 1000000 is needed, found {most!r}"
             )
         config = NodeConfig(**raw, refuse_evidence=frozenset(refused), limits=limits)
         config.platform()

@@ -47,9 +47,17 @@ CREATE TABLE IF NOT EXISTS use (
 CREATE INDEX IF NOT EXISTS use_by_enterprise ON use (enterprise);
 CREATE INDEX IF NOT EXISTS use_by_reference ON use (reference);
 CREATE INDEX IF NOT EXISTS use_by_consent ON use (consent_id);
+CREATE TABLE IF NOT EXISTS question (
+  number INTEGER PRIMARY KEY, question_id TEXT NOT NULL UNIQUE, enterprise TEXT NOT NULL, asked_at TEXT NOT NULL,
+  noted_at TEXT NOT NULL, position INTEGER, code TEXT, evidence BLOB NOT NULL
+);
+CREATE INDEX IF NOT EXISTS question_by_enterprise ON question (enterprise);
+CREATE INDEX IF NOT EXISTS question_answered ON question (noted_at) WHERE code IS NULL;
 CREATE TABLE IF NOT EXISTS candidate (sha256 TEXT PRIMARY KEY, job_id TEXT NOT NULL, version TEXT);
 CREATE TRIGGER IF NOT EXISTS use_stays BEFORE UPDATE ON use BEGIN SELECT RAISE(ABORT, 'append only'); END;
 CREATE TRIGGER IF NOT EXISTS use_kept BEFORE DELETE ON use BEGIN SELECT RAISE(ABORT, 'append only'); END;
+CREATE TRIGGER IF NOT EXISTS question_stays BEFORE UPDATE ON question BEGIN SELECT RAISE(ABORT, 'append only'); END;
+CREATE TRIGGER IF NOT EXISTS question_kept BEFORE DELETE ON question BEGIN SELECT RAISE(ABORT, 'append only'); END;
 """
 
 

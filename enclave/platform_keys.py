@@ -12,6 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime, timedelta
 
+from consent import usage_question
 from consent.keyring import DOCUMENTS, KeyNotValid, Keyring, KeyringRefused, UnknownKey
 from consent.keys import BadSignature, VerifyingKey
 from consent.ledger import FixedKeys, HeadKeys
@@ -22,6 +23,8 @@ from enclave.journal import Journal
 log = logging.getLogger("creditlab.platform_keys")
 # orders and tickets signed just before a rotation are carried out after it, for no longer than this
 HANDOVER = timedelta(days=1)
+# what states its time as `at`; everything else that is carried out does as `issued_at`
+_AT = ("feed_head", usage_question.TYPE)
 
 
 def _now() -> str:
@@ -62,7 +65,7 @@ class PlatformKeys:
         body = document.get("body")
         if not isinstance(body, dict):
             raise BadSignature("the body is not an object")
-        self._ring.check(key, str(body.get("at" if body.get("type") == "feed_head" else "issued_at")))
+        self._ring.check(key, str(body.get("at" if body.get("type") in _AT else "issued_at")))
         end = self._ring.key(key.key_id).end
         if parse(self._clock()) > parse(end) + HANDOVER:
             raise KeyNotValid(

@@ -116,6 +116,12 @@ class UseRecords:
         entered, record = self._entered(job_id), self.record_of(use, job_id)
         return None if entered is None or record is None else node_log.make(record, *entered)
 
+    def platform_log(self) -> str | None:
+        """The platform's ledger in which this node's newest head stands; None before the first."""
+        with self._journal.transaction() as db:
+            row = db.execute("SELECT head FROM log_entered ORDER BY rowid DESC LIMIT 1").fetchone()
+        return None if row is None else str(json.loads(row[0])["proof"]["head"]["body"]["log_id"])
+
     def _entered(self, job_id: str) -> tuple[Document, Document] | None:
         """The platform's records of the head and of the job, as they were kept."""
         with self._journal.transaction() as db:

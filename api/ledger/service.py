@@ -60,6 +60,7 @@ KINDS: dict[str, Kind] = {
     "data_permit": Kind.DATA_USE,
     "usage": Kind.DATA_USE,
     "tree_head": Kind.HEAD,
+    "usage_question": Kind.QUESTION,
 }
 
 

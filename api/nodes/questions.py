@@ -48,6 +48,7 @@ class NodeQuestion(Base):
     node: Mapped[str] = mapped_column(primary_key=True)
     kind: Mapped[str]
     question: Mapped[dict[str, Any]] = mapped_column(SignedText)
+    record: Mapped[dict[str, Any] | None] = mapped_column(SignedText)
     answer: Mapped[dict[str, Any] | None]
     asked_at: Mapped[datetime]
 
@@ -60,12 +61,13 @@ class NodeQuestion(Base):
 
 @dataclass(frozen=True)
 class Question:
-    """One signed document and the nodes that it is for."""
+    """One signed document and the nodes that it is for; `record` proves that the ledger holds it, where that counts."""
 
     kind: Kind
     id: str
     document: Document
     nodes: frozenset[str]
+    record: Document | None = None
 
 
 def topic(question_id: str) -> str:
@@ -75,11 +77,14 @@ def topic(question_id: str) -> str:
 def waiting(session: Session, node: str) -> list[dict[str, Any]]:
     """Work for this node: what it has not answered yet."""
     query = (
-        sa.select(NodeQuestion.kind, NodeQuestion.question)
+        sa.select(NodeQuestion.kind, NodeQuestion.question, NodeQuestion.record)
         .where(NodeQuestion.node == node, NodeQuestion.answer.is_(None))
         .order_by(NodeQuestion.asked_at, NodeQuestion.id)
     )
-    return [{"kind": row.kind, "question": row.question} for row in session.execute(query)]
+    return [
+        {"kind": row.kind, "question": row.question} | ({"record": row.record} if row.record is not None else {})
+        for row in session.execute(query)
+    ]
 
 
 def answer(control: Control, caller: Caller, kind: Kind, question_id: str, body: BaseModel) -> None:
@@ -106,9 +111,10 @@ def _put(control: Control, question: Question) -> None:
         for node in sorted(question.nodes):
             unit.session.add(
                 NodeQuestion(
-                    id=question.id, node=node, kind=question.kind, question=question.document, asked_at=unit.now
+                    id=question.id, node=node, kind=question.kind, question=question.document, record=question.record,
+                    asked_at=unit.now,
                 )
-            )
+            )  # fmt: skip
             unit.notify(f"node:{node}")
 
 
@@ -126,9 +132,9 @@ def _forget(control: Control, question_id: str) -> None:
 
 
 async def ask(control: Control, question: Question) -> dict[str, dict[str, Any]]:
-    """What each node answers within `score_seconds`; a node that does not is missing. Nothing of it stays.
+    """What each node answers within `score_seconds`, or why it does not say; a node that is silent is missing.
 
-    Raises Conflict for an id that is under way, or NotTold with the reason of a node that holds its answer back.
+    Nothing of it stays. Raises Conflict for an id that is under way.
     """
     found: dict[str, dict[str, Any]] = {}
     with control.hub.listen(topic(question.id)) as bell:
@@ -142,11 +148,11 @@ async def ask(control: Control, question: Question) -> dict[str, dict[str, Any]]
                     await bell.wait(left)
         finally:
             await run_in_threadpool(_forget, control, question.id)
-    _check_told(found.values())
     return found
 
 
-def _check_told(answers: Iterable[Mapping[str, Any]]) -> None:
+def check_told(answers: Iterable[Mapping[str, Any]]) -> None:
+    """Raises NotTold with the reason of a node that holds its answer back."""
     for told in answers:
         if told["code"]:
             message = told["message"] or told["code"]

@@ -24,6 +24,7 @@ from api.enterprises import attempts, ceremonies, service
 from api.enterprises.sessions import Visitor
 from api.enterprises.states import Right
 from api.errors import Invalid, NotFound
+from api.usage import asking
 from consent import artefact, usage_question
 from consent.canonical import digest
 from consent.evidence import PASSKEY, REGISTRAR, SESSION_CODE
@@ -167,3 +168,12 @@ def finish_question(control: Control, who: Visitor, ceremony: str, credential: A
                 "this was signed for another act: start again", "该签署用于其他操作：请重新开始", code="act_unknown"
             )
         return document
+
+
+def ask_by_code(control: Control, who: Visitor, typed: str, address: str) -> asking.Vouched:
+    """The question of a session and a one-time code: the platform vouches, and the ledger holds it before it is put.
+
+    Raises CodeRefused, CodesNotAllowed, TooManyAttempts or LedgerUnavailable, and then nothing was done.
+    """
+    with by_code(control, who, typed, address) as (unit, at, evidence):
+        return asking.vouch(unit, control, who.uscc, at, evidence)

@@ -1,7 +1,7 @@
 """What the enterprise is told: the list of its notices, its data in joint training, what a withdrawal meant.
 
 The last two are the nodes' own answers, made now and kept nowhere. A question about uses is signed by the enterprise's
-passkey, since nodes answer nobody else.
+passkey. Where it has none the platform vouches for the visitor, which the page says, and the ledger holds the question.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from api.enterprises import ceremonies
 from api.enterprises.sessions import Visitor
 from api.errors import Conflict, DeadlineExceeded
 from api.portal import acts, words
-from api.portal.access import Viewer
-from api.portal.reading import institution_names, json_body, text_field
+from api.portal.access import Viewer, form
+from api.portal.reading import address, institution_names, json_body, text_field
 from api.portal.rendering import fragment, language_of, page
 from api.recalls import service as recalls
 from api.recalls.schemas import Impact
@@ -50,8 +50,8 @@ def notices_page(
 
 
 @router.get("/usage/training")
-def training_page(who: Viewer, request: Request) -> Response:
-    return page(request, "training.html")
+def training_page(who: Viewer, control: ControlDep, request: Request) -> Response:
+    return page(request, "training.html", by_code=control.settings.portal_session_code, told=None)
 
 
 @router.post("/usage/training/start")
@@ -70,19 +70,31 @@ async def training_finish(who: Viewer, control: ControlDep, request: Request) ->
     return await run_in_threadpool(_told, control, request, told)
 
 
+@router.post("/usage/training/code")
+async def training_by_code(who: Viewer, control: ControlDep, request: Request) -> Response:
+    fields = await form(request)
+    asked = await run_in_threadpool(acts.ask_by_code, control, who, text_field(fields, "code", 64), address(request))
+    told = await asking.ask(control, asked.document, who.uscc, asked.position)
+    values = {"by_code": True, **await run_in_threadpool(_values, control, told, asked)}
+    return page(request, "training.html", **values)
+
+
 def _told(control: Control, request: Request, told: NodeUses) -> Response:
-    names = institution_names(control)
+    return JSONResponse({"html": fragment(request, "training_told.html", **_values(control, told))})
+
+
+def _values(control: Control, told: NodeUses, asked: asking.Vouched | None = None) -> dict[str, Any]:
+    """What the answers' part of the page needs; `asked` is the question where the platform vouched for it."""
     files = [file for one in told.items for file in one.files]
     held = base64.b64encode(node_log.bundle(files)).decode() if files else None
-    html = fragment(
-        request,
-        "training_told.html",
-        told=told,
-        names=names,
-        used=words.used,
-        file=None if held is None else f"data:application/json;base64,{held}",
-    )
-    return JSONResponse({"html": html})
+    return {
+        "told": told,
+        "names": institution_names(control),
+        "used": words.used,
+        "file": None if held is None else f"data:application/json;base64,{held}",
+        "question": None if asked is None else asked.document["body"]["question_id"],
+        "entry": None if asked is None else asked.position.index,
+    }
 
 
 # ---- what a withdrawal meant

@@ -218,6 +218,7 @@ async def impact(control: Control, actor: Actor, consent_id: str) -> Impact:
     """
     consent, question = await run_in_threadpool(_question, control, actor, consent_id)
     answers = await questions.ask(control, question)
+    questions.check_told(answers.values())
     if silent := question.nodes - answers.keys():
         seconds, names = control.settings.score_seconds, sorted(silent)
         raise DeadlineExceeded(

@@ -1,13 +1,15 @@
 """An enterprise asks how its data were used in joint training: the nodes answer it, the control plane passes it on.
 
 Owns who is asked and what the answers say together: it adds what the control plane knows of the job (who asked for it,
-why), and takes no answer that contradicts that. Neither question nor answer is kept (`api.nodes.questions`).
+why), and takes no answer that contradicts that. Neither question nor answer is kept (`api.nodes.questions`), but of a
+question by the platform's word the ledger holds that it was asked.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Any
+import secrets
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -15,19 +17,21 @@ from starlette.concurrency import run_in_threadpool
 
 from api.consents.repository import Consent
 from api.control import Control
-from api.db import SYSTEM
+from api.db import SYSTEM, Unit
 from api.errors import ApiError, Invalid, NotFound
 from api.jobs.repository import Job
+from api.ledger import service as ledger
 from api.nodes import questions
 from api.nodes.questions import Kind, Question
 from api.usage import node_heads, repository, service
-from api.usage.schemas import NodeUse, NodeUses, Sentence
+from api.usage.schemas import NodeAsked, NodeRefusal, NodeUse, NodeUses, Sentence
 from consent import node_log, usage_question
 from consent.errors import MalformedDocument
+from consent.evidence import REGISTRAR, NotTheEnterprise
 from consent.keys import BadSignature
-from consent.ledger import LedgerError
+from consent.ledger import LedgerError, records
 from consent.purposes import Mode, Purpose
-from consent.signed import Document, verify
+from consent.signed import Document, countersign, sign, verify
 from consent.usage import codes, sentence, usage
 
 
@@ -35,6 +39,13 @@ class AnswerRefused(ApiError):
     """A node's answer contradicts what is on record here."""
 
     status, code, title = 502, "node_answer_refused", "A node answered with what cannot be"
+
+
+class Vouched(NamedTuple):
+    """A question by the platform's word, and where the ledger holds it once the transaction is over."""
+
+    document: Document
+    position: ledger.Position
 
 
 def _nodes(session: Session, enterprise: str) -> set[str]:
@@ -54,36 +65,77 @@ def _nodes(session: Session, enterprise: str) -> set[str]:
     return {node for row in session.execute(query) for node in row}
 
 
-def _question(control: Control, enterprise: str | None, document: Document) -> Question:
+def vouch(unit: Unit, control: Control, enterprise: str, at: str, evidence: dict[str, str]) -> Vouched:
+    """A question by the platform's word for who asks, signed and entered in the ledger with this transaction.
+
+    `evidence` is what a session and a one-time code proved in the same transaction.
+    """
+    body = usage_question.question(
+        question_id=f"q-{secrets.token_hex(8)}", enterprise=enterprise, at=at, evidence=evidence
+    )
+    document = countersign(sign(body, control.key, REGISTRAR), control.key, "platform")
+    position = ledger.append(unit, None, document, of=(usage_question.TYPE, body["question_id"]), keep=True)
+    return Vouched(document, position)
+
+
+def _question(
+    control: Control, enterprise: str | None, document: Document, position: ledger.Position | None
+) -> Question:
     try:
         usage_question.check(document.get("body"))
+        if position is None and usage_question.is_word(document):
+            raise NotTheEnterprise(
+                "by session and code it is asked in the portal alone", "凭会话加验证码只能在门户询问"
+            )
         body = verify(document, "enterprise")
     except (MalformedDocument, BadSignature) as error:
         raise Invalid(error.message, error.message_zh, code=error.code) from error
     if enterprise is not None and body["enterprise"] != enterprise:
         raise NotFound("enterprise", "企业", body["enterprise"])
     with control.db.read(SYSTEM) as session:
-        asked = _nodes(session, body["enterprise"])
-    return Question(Kind.USAGE, body["question_id"], document, frozenset(asked))
+        nodes = frozenset(_nodes(session, body["enterprise"]))
+    record = None
+    if position is not None and nodes:
+        assert position.index is not None, "the transaction is over"
+        made = records.make(document, position.salt, ledger.inclusion(control, position.index))
+        record = json.loads(made)
+    return Question(Kind.USAGE, body["question_id"], document, nodes, record)
 
 
-async def ask(control: Control, document: Document, enterprise: str | None = None) -> NodeUses:
+async def ask(
+    control: Control, document: Document, enterprise: str | None = None, position: ledger.Position | None = None
+) -> NodeUses:
     """What jobs used of the enterprise that signed `document` (`consent.usage_question`), as the nodes answer now.
 
-    `enterprise` bounds who may ask: the one whose session it is. A node that does not answer in time is named in
-    `silent`. Raises Invalid, NotFound, Conflict, NotTold with a node's reason, or AnswerRefused.
+    `enterprise` bounds who may ask: the one whose session it is. `position` is where the ledger holds a question by
+    the platform's word (`vouch`). A node that does not answer in time is named in `silent`, one that does not say in
+    `refused`. Raises Invalid, NotFound, Conflict, LedgerUnavailable or AnswerRefused.
     """
-    question = await run_in_threadpool(_question, control, enterprise, document)
+    question = await run_in_threadpool(_question, control, enterprise, document, position)
     found = await questions.ask(control, question)
     return await run_in_threadpool(_joined, control, document["body"]["enterprise"], found, question.nodes)
 
 
-def _joined(control: Control, enterprise: str, found: dict[str, dict[str, Any]], asked: frozenset[str]) -> NodeUses:
+def _joined(control: Control, enterprise: str, found: dict[str, dict[str, Any]], nodes: frozenset[str]) -> NodeUses:
     """One item for each job, with the nodes that say so and the proofs of those whose log's head stands here."""
     items: dict[str, NodeUse] = {}
+    refused: list[NodeRefusal] = []
+    asked: dict[tuple[str, str], NodeAsked] = {}
     with control.db.read(SYSTEM) as session:
         for node in sorted(found):
-            for use in found[node]["uses"]:
+            told = found[node]
+            if told["code"]:
+                message = told["message"] or told["code"]
+                zh = told["message_zh"] or message
+                refused.append(NodeRefusal(node=node, code=told["code"], message=message, message_zh=zh))
+                continue
+            for one in told["asked"] or ():
+                key = (one["at"], one["question_id"])
+                before = asked.setdefault(key, NodeAsked(at=key[0], question_id=key[1], nodes=[], answered=[]))
+                before.nodes.append(node)
+                if one["answered"]:
+                    before.answered.append(node)
+            for use in told["uses"]:
                 job = _fitting(session, enterprise, node, use)
                 if job.id not in items:
                     items[job.id] = _item(control, session, job, enterprise, use)
@@ -92,7 +144,12 @@ def _joined(control: Control, enterprise: str, found: dict[str, dict[str, Any]],
                 file = _file(control, session, enterprise, node, use, item.proven)
                 if file is not None:
                     item.files.append(file)
-    return NodeUses(items=sorted(items.values(), key=lambda item: item.at), silent=sorted(asked - found.keys()))
+    return NodeUses(
+        items=sorted(items.values(), key=lambda item: item.at),
+        silent=sorted(nodes - found.keys()),
+        refused=refused,
+        asked=[asked[key] for key in sorted(asked)],
+    )
 
 
 def _fitting(session: Session, enterprise: str, node: str, use: dict[str, Any]) -> Job:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, Field, StringConstraints
 
 from api.fields import Body, JobId, JsonObject, Sha256, Text
-from api.nodes.schemas import AnswerIn
+from api.nodes.schemas import AnswerIn, QuestionId
 
 Moment = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$")]
 
@@ -87,12 +87,21 @@ class UseIn(Body):
     record: JsonObject | None = None
 
 
+class AskedIn(Body):
+    """An earlier question about the enterprise by the platform's word, as a node noted it."""
+
+    question_id: QuestionId
+    at: Moment
+    answered: bool
+
+
 class UsesIn(AnswerIn):
-    """A node's answer: what jobs used, or why it does not say."""
+    """A node's answer: what jobs used and who asked before by the platform's word, or why it does not say."""
 
     TOLD = "uses"
 
     uses: Annotated[list[UseIn], Field(max_length=10_000)] | None = None
+    asked: Annotated[list[AskedIn], Field(max_length=10_000)] | None = None
 
 
 class NodeUse(BaseModel):
@@ -113,8 +122,31 @@ class NodeUse(BaseModel):
     files: list[dict[str, Any]]
 
 
+class NodeRefusal(BaseModel):
+    """A node that does not say what it holds, and its reason."""
+
+    node: str
+    code: str
+    message: str
+    message_zh: str
+
+
+class NodeAsked(BaseModel):
+    """An earlier question about the enterprise by the platform's word: when, and which nodes noted and answered it."""
+
+    question_id: str
+    at: str
+    nodes: list[str]
+    answered: list[str]
+
+
 class NodeUses(BaseModel):
-    """`silent` names the nodes that did not answer in time: what they hold is missing here."""
+    """`silent` names the nodes that did not answer in time, `refused` those that do not say: what they hold is missing.
+
+    `asked` are the earlier questions for which the platform vouched, so that one that the enterprise did not ask shows.
+    """
 
     items: list[NodeUse]
     silent: list[str]
+    refused: list[NodeRefusal]
+    asked: list[NodeAsked]

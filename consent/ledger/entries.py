@@ -35,6 +35,7 @@ class Kind(StrEnum):
     SCORE = "score"
     DATA_USE = "data_use"
     HEAD = "head"  # the head of another log, for instance of a node's own
+    QUESTION = "question"  # asked of the nodes by the platform's word for who asks
 
 
 _KINDS = frozenset(str(kind) for kind in Kind)

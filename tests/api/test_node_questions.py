@@ -42,6 +42,16 @@ def test_a_question_waits_for_its_nodes_until_each_has_answered(world: World) ->
     assert answers(world).keys() == {"bank-node"}
 
 
+def test_a_question_comes_with_its_record_where_there_is_one(world: World) -> None:
+    put(world)
+    assert "record" not in world.bank.work()[0]
+    document = {"body": {"question_id": "q-" + "2" * 16}, "signatures": []}
+    question = Question(Kind.USAGE, "q-" + "2" * 16, document, frozenset({"bank-node"}), {"n": 1.0})
+    questions._put(world.control, question)
+    [item] = [item for item in world.bank.work() if item["kind"] == "usage"]
+    assert (item["question"], item["record"]) == (document, {"n": 1.0})
+
+
 def test_the_first_answer_counts_and_an_answer_of_another_kind_is_none(world: World) -> None:
     put(world)
     assert tell(world.bank, "usage", {"uses": []}) == 204
@@ -66,9 +76,9 @@ def test_a_question_under_way_is_not_put_twice(world: World) -> None:
 
 def test_a_node_that_holds_back_gives_its_reason() -> None:
     silent = {"code": None, "message": None, "message_zh": None}
-    questions._check_told([silent])
+    questions.check_told([silent])
     with pytest.raises(NotTold) as held:
-        questions._check_told([silent, {"code": "not_the_enterprise", "message": "no", "message_zh": None}])
+        questions.check_told([silent, {"code": "not_the_enterprise", "message": "no", "message_zh": None}])
     assert (held.value.code, held.value.message, held.value.message_zh) == ("not_the_enterprise", "no", "no")
 
 

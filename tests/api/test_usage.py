@@ -24,7 +24,7 @@ from consent.canonical import canonical
 from consent.errors import Refused
 from consent.keyring import Keyring
 from consent.ledger import records
-from consent.signed import sign
+from consent.signed import countersign, sign
 from consent.times import stamp
 from tests.api.node_logs import NodeLog
 from tests.api.test_jobs import refused
@@ -321,10 +321,27 @@ def test_a_node_that_does_not_answer_is_named(asking: Asking) -> None:
     assert (told["silent"], [item["nodes"] for item in told["items"]]) == (["bank-node"], [["lab-node"]])
 
 
-def test_a_nodes_refusal_reaches_the_enterprise(asking: Asking) -> None:
+def test_one_nodes_refusal_reaches_the_enterprise_and_hides_no_other_answer(asking: Asking) -> None:
     no = {"code": "not_the_enterprise", "message": "no", "message_zh": "否"}
-    denied = refused(asking.ask, {asking.world.bank: no, asking.world.lab: no})
-    assert (denied.status, denied.code, denied.message_zh) == (403, "not_the_enterprise", "否")
+    told = asking.ask({asking.world.bank: no, asking.world.lab: {"uses": [asking.use()]}})
+    assert told["refused"] == [{"node": "bank-node", **no}]
+    assert [item["nodes"] for item in told["items"]] == [["lab-node"]]
+    assert told["silent"] == []
+    told = asking.ask({asking.world.bank: no, asking.world.lab: {"code": "expired"}})
+    assert (told["items"], [one["node"] for one in told["refused"]]) == ([], ["bank-node", "lab-node"])
+    assert told["refused"][1] == {"node": "lab-node", "code": "expired", "message": "expired", "message_zh": "expired"}
+
+
+def test_it_hears_from_each_node_who_asked_in_its_name(asking: Asking) -> None:
+    """R51: a question for which the platform vouched and that the enterprise did not ask shows up."""
+    one, two = ({"question_id": f"q-{n:016x}", "at": f"2026-05-0{n}T08:00:00Z", "answered": n == 1} for n in (1, 2))
+    both = {asking.world.bank: {"uses": [], "asked": [two, one]}, asking.world.lab: {"uses": [], "asked": [one]}}
+    told = asking.ask(both)
+    assert told["asked"] == [
+        {"question_id": one["question_id"], "at": one["at"], "nodes": ["bank-node", "lab-node"],
+         "answered": ["bank-node", "lab-node"]},
+        {"question_id": two["question_id"], "at": two["at"], "nodes": ["bank-node"], "answered": []},
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("changes", [{"job_id": "j-000000000000"}, {"consent_id": "c-E1"}, {"recipient": "bank-b"}])
@@ -350,7 +367,20 @@ def test_nobody_is_asked_for_what_the_enterprise_did_not_sign(asking: Asking) ->
         evidence={"kind": "import", "reference": "0" * 64},
     )  # fmt: skip
     told = world.gateway._post("/v1/usage/questions", {"question": sign(body, never.key, "enterprise")})
-    assert told == {"items": [], "silent": []}
+    assert told == {"items": [], "silent": [], "refused": [], "asked": []}
+
+
+def test_nobody_asks_by_the_platforms_word_through_the_interface(asking: Asking) -> None:
+    """What looks like it, also by the platform's own key, comes from the portal's transaction alone."""
+    world = asking.world
+    evidence = {"kind": "session_code", "reference": "0" * 64}
+    body = usage_question.question(
+        question_id="q-" + "e" * 16, enterprise="E0", at=stamp(datetime.now(UTC)), evidence=evidence
+    )
+    document = countersign(sign(body, world.key, "registrar"), world.key, "platform")
+    denied = refused(world.gateway._post, "/v1/usage/questions", {"question": document})
+    assert (denied.status, denied.code) == (422, "not_the_enterprise")
+    assert world.bank.work() == []
 
 
 def test_a_session_asks_for_its_own_enterprise_only(asking: Asking) -> None:

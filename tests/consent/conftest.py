@@ -8,6 +8,7 @@ import pytest
 
 from consent import artefact, person, templates
 from consent.canonical import digest
+from consent.evidence import role_of
 from consent.keys import SigningKey
 from consent.signed import countersign, sign
 from tests.support.authenticator import EVIDENCE, Passkey
@@ -31,6 +32,8 @@ class Maker:
             # no passkey by default: the platform stands for the person as registrar
             signed = passkey.sign(body) if passkey else sign(body, self.platform, "registrar")
             document = countersign(signed, self.platform, "platform")
+        elif role_of(body) == "registrar":
+            document = countersign(sign(body, self.platform, "registrar"), self.platform, "platform")
         elif signer == "enterprise":
             signed = sign(body, key or self.key(body["enterprise"]), "enterprise")
             document = countersign(signed, self.platform, "platform")

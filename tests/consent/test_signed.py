@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from consent.canonical import canonical
 from consent.keys import BadSignature, SigningKey, SuiteMismatch, UnknownSuite, VerifyingKey
-from consent.signed import NotCanonical, countersign, read_canonical, sign, verify
+from consent.signed import NotCanonical, countersign, read_canonical, sign, signer, verify
 from consent.suites import SUITES
 from consent.suites.errors import SuiteNotAllowed
 
@@ -130,6 +130,17 @@ def test_a_signature_field_of_another_type_is_refused(field: str, value: object)
     changed["signatures"][1][field] = value
     with pytest.raises(BadSignature):
         verify(changed, "platform", PLATFORM.public)
+
+
+@pytest.mark.parametrize("value", [None, 1, ["a"]])
+def test_a_signature_that_names_no_key_is_refused_by_name(value: object) -> None:
+    document = copy.deepcopy(DOCUMENT)
+    document["signatures"][1]["public_key"] = value
+    with pytest.raises(BadSignature, match="names no key"):
+        signer(document, "platform")
+    del document["signatures"][1]["public_key"]
+    with pytest.raises(BadSignature, match="names no key"):
+        signer(document, "platform")
 
 
 def test_only_canonical_bytes_are_read() -> None:

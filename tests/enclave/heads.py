@@ -25,9 +25,11 @@ def now() -> str:
 class Heads:
     """The `enclave.use_log.HeadTaker` of one node: it checks what it takes as the control plane does."""
 
-    def __init__(self, platform: SigningKey, node: str = "lab-node", clock: Callable[[], str] = now) -> None:
+    def __init__(
+        self, platform: SigningKey, node: str = "lab-node", clock: Callable[[], str] = now, log: str = "platform"
+    ) -> None:
         self.key, self.node, self.clock = platform, node, clock
-        self.ledger = Ledger(MemoryStore("platform"))
+        self.ledger = Ledger(MemoryStore(log))
         self.last: node_log.NodeHead | None = None
         self.asked = 0
         self.faults: list[Exception] = []  # raised in turn, instead of an answer

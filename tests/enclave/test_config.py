@@ -47,3 +47,17 @@ def test_the_share_that_may_have_withdrawn_is_a_share(tmp_path: Path) -> None:
 def test_what_is_no_share_is_refused(tmp_path: Path, value: str) -> None:
     with pytest.raises(BadConfig, match="recall_share"):
         load(written(tmp_path, f"recall_share = {value}"))
+
+
+def test_the_owner_says_how_many_questions_by_the_platforms_word_are_answered_a_day(tmp_path: Path) -> None:
+    assert load(written(tmp_path, "session_questions_per_day = 0")).session_questions_per_day == 0
+
+
+def test_without_a_word_of_the_owner_it_is_twenty(tmp_path: Path) -> None:
+    assert load(written(tmp_path, "")).session_questions_per_day == 20
+
+
+@pytest.mark.parametrize("value", ["-1", "1.5", '"20"', "true", "1000001"])
+def test_what_is_no_number_of_questions_is_refused(tmp_path: Path, value: str) -> None:
+    with pytest.raises(BadConfig, match="session_questions_per_day"):
+        load(written(tmp_path, f"session_questions_per_day = {value}"))

@@ -5,16 +5,20 @@ Two real nodes and a real control plane (R14, R17, R44; PIPL §15).
 
 from __future__ import annotations
 
+import json
 import secrets
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
 from api.client import LabError
+from api.verify_cli import app as verify_app
 from consent import node_log, usage_question
 from consent.canonical import canonical
 from consent.keys import VerifyingKey
@@ -22,13 +26,28 @@ from consent.ledger import FixedKeys
 from consent.signed import sign
 from consent.times import stamp
 from enclave.cli import app as node_app
+from features.uscc import simulate
 from tests.integration.conftest import Pair, consented, ids, write_tables
+from tests.support.by_code import ByCode
 from tests.support.control_plane import free_port
 from tests.support.lab import Lab
 
 pytestmark = [pytest.mark.timeout(240), pytest.mark.usefixtures("clean_disk")]
 LONG = {"name": "boosting", "params": {"rounds": 24, "max_depth": 3}}
 SMALL = {"name": "boosting", "params": {"rounds": 12, "max_depth": 3}}
+
+
+USCC = simulate(np.random.default_rng(11), 1)[0]
+
+
+@pytest.fixture(scope="module")
+def tables(tables: Path) -> Path:
+    """One enterprise of both tables is on record in the portal, under its own USCC."""
+    for side in ("bank", "lab"):
+        file = tables / side / f"{side}.parquet"
+        rows = pd.read_parquet(file)
+        rows.assign(ent_id=rows["ent_id"].replace(ids(899, 900)[0], USCC)).to_parquet(file)
+    return tables
 
 
 class Follower:
@@ -101,41 +120,17 @@ def test_a_sanction_ends_a_running_job_on_both_sides_at_once(running: Lab, pair:
     assert running.wait(pair.propose(recipe=SMALL), 120)["state"] == "succeeded"
 
 
-def test_without_a_fresh_head_for_longer_than_the_lease_a_running_fit_ends(
-    running: Lab, bank: str, tmp_path: Path
-) -> None:
-    tables = write_tables(tmp_path / "data", ids(0, 400), ids(0, 400))
-    people, short = consented(running, bank, ids(0, 400)), "feed_lease_seconds = 4"
-    nodes = (
-        running.add_node("lab", tables / "lab", name=f"lab-{bank}", relay_port=free_port(), limits=short),
-        running.add_node(bank, tables / "bank", limits=short),
-    )
-    running.wait_nodes(*(node.name for node in nodes))
-    pair = Pair(running, people, bank, nodes)
-    job_id = pair.propose(mode="federated", recipe={"name": "boosting", "params": {"rounds": 200}})
-    Follower(running, job_id).until(lambda e: e["kind"] == "progress" and e["phase"] == "fit_lab")
-    running.control.kill()
-    deadline = time.monotonic() + 30
-    try:
-        while any(node.processes() for node in nodes):
-            assert time.monotonic() < deadline, "the nodes compute on without knowing who has withdrawn"
-            time.sleep(0.2)
-    finally:
-        running.control.start()
-    job = running.wait(job_id, 40)
-    assert (job["state"], job["cause"]["code"]) == ("failed", "lease_lapsed"), job["cause"]
-    assert running.wait(pair.propose(recipe=SMALL), 120)["state"] == "succeeded"
-    running.stop(but=running.nodes.keys() - {node.name for node in nodes})
-
-
-def test_withdrawals_recall_the_model_and_are_told_what_rests_on_them(running: Lab, pair: Pair) -> None:
+def test_withdrawals_recall_the_model_and_are_told_what_rests_on_them(running: Lab, pair: Pair, tmp_path: Path) -> None:
     """R44: beyond a tenth of the cohort the release is recalled; who withdrew is told where the data went."""
     people, bank = pair.people, pair.bank
+    without_key = ByCode(running, USCC)
+    without_key.consent(bank)
     score = people.consent(ids(900, 901)[0], bank, "underwriting_score")
     running.consent([score])
     job_id = pair.propose(recipe=SMALL)
     assert running.wait(job_id, 120)["state"] == "succeeded"
     proved_uses(pair, ids(500, 501)[0], job_id)
+    proved_by_the_platforms_word(pair, without_key, job_id, tmp_path)
     risk, operator = running.clients[f"risk-{bank}"], running.clients["operator"]
     release_id = risk.request_release(job_id, "to score applicants")["id"]
     for name in ("reviewer1", "reviewer2"):
@@ -166,6 +161,33 @@ def test_withdrawals_recall_the_model_and_are_told_what_rests_on_them(running: L
         until(lambda node=node: "was recalled" in node.log.read_text(), 20)
 
 
+def test_without_a_fresh_head_for_longer_than_the_lease_a_running_fit_ends(
+    running: Lab, bank: str, tmp_path: Path
+) -> None:
+    tables = write_tables(tmp_path / "data", ids(0, 400), ids(0, 400))
+    people, short = consented(running, bank, ids(0, 400)), "feed_lease_seconds = 4"
+    nodes = (
+        running.add_node("lab", tables / "lab", name=f"lab-{bank}", relay_port=free_port(), limits=short),
+        running.add_node(bank, tables / "bank", limits=short),
+    )
+    running.wait_nodes(*(node.name for node in nodes))
+    pair = Pair(running, people, bank, nodes)
+    job_id = pair.propose(mode="federated", recipe={"name": "boosting", "params": {"rounds": 200}})
+    Follower(running, job_id).until(lambda e: e["kind"] == "progress" and e["phase"] == "fit_lab")
+    running.control.kill()
+    deadline = time.monotonic() + 30
+    try:
+        while any(node.processes() for node in nodes):
+            assert time.monotonic() < deadline, "the nodes compute on without knowing who has withdrawn"
+            time.sleep(0.2)
+    finally:
+        running.control.start()
+    job = running.wait(job_id, 40)
+    assert (job["state"], job["cause"]["code"]) == ("failed", "lease_lapsed"), job["cause"]
+    assert running.wait(pair.propose(recipe=SMALL), 120)["state"] == "succeeded"
+    running.stop(but=running.nodes.keys() - {node.name for node in nodes})
+
+
 def proved_uses(pair: Pair, one: str, job_id: str) -> None:
     """R46: who was used learns it from both nodes, proved through their logs and the platform's ledger."""
     body = usage_question.question(
@@ -190,6 +212,36 @@ def proved_uses(pair: Pair, one: str, job_id: str) -> None:
         assert CliRunner().invoke(node_app, words).exit_code == 0
         files = node_log.load((folder / "uses.json").read_bytes())
         assert use.use in [node_log.check(file, keys).use for file in files]
+
+
+def proved_by_the_platforms_word(pair: Pair, one: ByCode, job_id: str, folder: Path) -> None:
+    """R46: an enterprise without a key is told just so; the ledger held its question before, and each node noted it."""
+    page, file = one.ask()
+    assert job_id in page and all(node.name in page for node in pair.nodes)
+    control, uses, keys = pair.lab.control, folder / "uses.json", folder / "keys.json"
+    uses.write_bytes(file)
+    keys.write_bytes(canonical(pair.lab.clients["operator"].call("GET", "/v1/keyring")))
+    words = [str(uses), "--keys", str(keys), "--trust", str(control.platform_key), "--json"]
+    verified = CliRunner().invoke(verify_app, words)
+    assert verified.exit_code == 0, verified.output
+    proved = [found for found in json.loads(verified.output)["uses"] if found["use"]["job_id"] == job_id]
+    assert {found["node"] for found in proved} == {node.name for node in pair.nodes}
+    assert {found["use"]["object"]["id"] for found in proved} == {one.uscc}
+
+    places = set()
+    for node in pair.nodes:
+        evidence = folder / f"{node.name}.ndjson"
+        words = ["questions", "--config", str(node.folder / "node.toml"), "--out", str(evidence)]
+        shown = CliRunner().invoke(node_app, words)
+        assert "1 questions, 1 of them answered" in shown.output and one.uscc in shown.output
+        words = [str(evidence), "--keys", str(keys), "--trust", str(control.platform_key), "--json"]
+        found = json.loads(CliRunner().invoke(verify_app, words).output)
+        assert (found["kind"], found["document"]["body"]["enterprise"]) == ("question", one.uscc)
+        places.add(found["index"])
+    [place] = places
+    assert str(place) in page
+    entry = pair.lab.clients["operator"].call("GET", "/v1/ledger/entries", params={"start": place, "limit": 1})
+    assert [found["kind"] for found in entry["entries"]] == ["question"]
 
 
 def until(holds: Any, seconds: float) -> None:

@@ -111,11 +111,12 @@ def test_a_node_that_is_silent_is_named_and_one_that_refuses_gives_its_reason(wo
     one.go("/portal/usage/training")
     with answering("usage", {world.lab: {"uses": [proved(one)]}}):
         one.page.click("#ask")
-        one.says("#told [role=alert]", "bank-node")
+        one.says("#told [role=alert]", "以下节点未及时答复，其记录未包括在内：bank-node")
     no = {"code": "not_the_enterprise", "message": "no", "message_zh": "只告知签署过授权的密钥"}
-    with answering("usage", {world.bank: no, world.lab: no}):
+    with answering("usage", {world.bank: no, world.lab: {"uses": [proved(one)]}}):
         one.page.click("#ask")
-        one.says("#ask-say", "只告知签署过授权的密钥")
+        one.says("#told [role=alert]", "节点 bank-node 未予告知，其记录未包括在内：只告知签署过授权的密钥")
+    one.says("#told", "Bank A")  # the other node's answer is not hidden
 
 
 def test_what_was_signed_for_a_question_changes_no_consent_and_the_other_way(world: PortalWorld, one: Visit) -> None:

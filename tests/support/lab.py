@@ -276,7 +276,7 @@ class Lab:
 @contextlib.contextmanager
 def running_lab(root: Path) -> Iterator[Lab]:
     """A control plane with the lab's and one bank's institutions admitted, and no node yet."""
-    control = ControlPlane(root / "control").start()
+    control = ControlPlane(root / "control", environment={"CREDITLAB_PORTAL_SESSION_CODE": "true"}).start()
     lab = Lab(root, control)
     try:
         lab.admit()
