@@ -54,9 +54,12 @@ def build(
 
 
 def fetch(db: duckdb.DuckDBPyConnection, snapshot: Snapshot, category: Category, only: str) -> Fetched | None:
-    """Puts the rows of the enterprises in the table `only` at hand, if they are few and there is a copy to ask."""
+    """Puts the rows of the enterprises in the table `only` at hand, if they are few and there is a copy to ask.
+
+    `only` names each enterprise once.
+    """
     copy = clustered.find(snapshot, category.id)
-    names = [one for (one,) in db.execute(f"SELECT DISTINCT uscc FROM {only} LIMIT {FEW + 1}").fetchall()]
+    names = [one for (one,) in db.execute(f"SELECT uscc FROM {only} LIMIT {FEW + 1}").fetchall()]
     if copy is None or len(names) > FEW:
         return None
     found = {name: part.find(names) for name, part in copy.parts.items()}
@@ -65,24 +68,27 @@ def fetch(db: duckdb.DuckDBPyConnection, snapshot: Snapshot, category: Category,
     for name, part in copy.parts.items():
         db.register(f"copied_{name}", part.fetch(found[name]))
     amended = "copied_amended" if "amended" in copy.parts else None
+    count = found["amended"].rows if amended else 0
     later = [one for one in snapshot.of(category.id, "amended") if one.path not in copy.covers]
     if later:
         # kept at hand: they are asked several times, and to open files is most of the work
         keys = "SELECT source, record_id FROM copied_amended" if amended else ""
         few = sum(one.rows for one in later) <= FEW
-        events = _at_hand(db, snapshot.table(later)) if few else snapshot.table(later)
+        events = snapshot.table(later)
+        if few:
+            keep(db, "later_events", f"SELECT * FROM {events}")
+            events = "later_events"
         rows = f"SELECT * FROM {concerned_by(events, only, keys)}"
         rows += f" UNION ALL BY NAME SELECT * FROM {amended}" if amended else ""
-        db.execute(f"CREATE OR REPLACE TEMP TABLE concerned_events AS {rows}")
         amended = "concerned_events"
-    if amended and not db.execute(f"SELECT 1 FROM {amended} LIMIT 1").fetchall():
-        amended = None
-    return Fetched("copied_base", amended, copy.covers)
+        count = keep(db, amended, rows)
+    return Fetched("copied_base", amended if count else None, copy.covers)
 
 
-def _at_hand(db: duckdb.DuckDBPyConnection, events: str) -> str:
-    db.execute(f"CREATE OR REPLACE TEMP TABLE later_events AS SELECT * FROM {events}")
-    return "later_events"
+def keep(db: duckdb.DuckDBPyConnection, name: str, query: str) -> int:
+    """Keeps the answer to `query` as a table of this connection, in place of one before; returns its rows."""
+    [(count,)] = db.execute(f"CREATE OR REPLACE TEMP TABLE {name} AS {query}").fetchall()
+    return int(count)
 
 
 def _joined(db: duckdb.DuckDBPyConnection, snapshot: Snapshot, wanted: Sequence[Plan], at: Moment | Spine) -> pa.Table:

@@ -12,16 +12,16 @@ import datetime as dt
 import duckdb
 import pyarrow as pa
 
-from features.derive.compiler import Plan
+from features.derive.compiler import Clock, Plan
 from features.store import clustered
-from features.store.manifest import Snapshot
+from features.store.manifest import File, Snapshot
 
 
 def touched(
     db: duckdb.DuckDBPyConnection, snapshot: Snapshot, plan: Plan, seq: int, first: dt.date, last: dt.date
 ) -> str:
     """A query for `uscc` whose state, made after commit `seq` as of `first`, may differ as of `last`. Or empty."""
-    queries = (learned(snapshot, plan, seq, first, last), _moved(db, snapshot, plan, first, last))
+    queries = (learned(snapshot, plan, seq, first, last), _moved(db, snapshot, plan, seq, first, last))
     return " UNION ".join(query for query in queries if query)
 
 
@@ -46,32 +46,40 @@ def learned(snapshot: Snapshot, plan: Plan, seq: int, first: dt.date, last: dt.d
     return " UNION ".join(queries)
 
 
-def _moved(db: duckdb.DuckDBPyConnection, snapshot: Snapshot, plan: Plan, first: dt.date, last: dt.date) -> str:
-    """A query for the enterprises with a record over which a window, or the date itself, moved."""
+def _moved(
+    db: duckdb.DuckDBPyConnection, snapshot: Snapshot, plan: Plan, seq: int, first: dt.date, last: dt.date
+) -> str:
+    """A query for the enterprises with a record over which a window, or the date itself, moved.
+
+    Files written since `seq` are passed over: `learned` names all their enterprises.
+    """
     if first == last:
         return ""
     category = plan.category.id
     copy = clustered.find(snapshot, category)
     clocks = plan.clocks(first, last)
+    files = [one for one in snapshot.of(category) if one.told <= seq and not (copy and one.path in copy.covers)]
     queries = []
+    # each file is read once, whatever the number of its dates
+    reached = [one for one in files if any(_reaches(clock, one) for clock in clocks)]
+    if reached:
+        columns = {name for one in reached for name in one.columns}
+        condition = " OR ".join(clock.sql for clock in clocks if clock.column in columns)
+        queries.append(f"SELECT uscc FROM {snapshot.table(reached)} WHERE {condition}")
     near: list[str] = []
     for column in sorted({clock.column for clock in clocks}):
-        mine = [clock for clock in clocks if clock.column == column]
-        files = [one for one in snapshot.of(category) if column in one.columns]
-        if copy:
-            files = [one for one in files if one.path not in copy.covers]
-            ranges = [(clock.first, clock.last) for clock in mine]
-            for part in copy.parts.values():
-                near += part.dated(column, ranges)
-        if column == "event_date":
-            files = [one for one in files if any(one.happened(clock.first, clock.last) for clock in mine)]
-        if files:
-            condition = " OR ".join(clock.sql for clock in mine)
-            queries.append(f"SELECT uscc FROM {snapshot.table(files)} WHERE {condition}")
+        ranges = [(clock.first, clock.last) for clock in clocks if clock.column == column]
+        for part in copy.parts.values() if copy else ():
+            near += part.dated(column, ranges)
     if near:
         db.register("near", pa.table({"uscc": pa.array(near, pa.string())}))
         queries.append("SELECT uscc FROM near")
     return " UNION ".join(queries)
+
+
+def _reaches(clock: Clock, file: File) -> bool:
+    """Whether the file can hold a record over which the clock moved."""
+    return clock.column in file.columns and (clock.column != "event_date" or file.happened(clock.first, clock.last))
 
 
 def _after(day: dt.date) -> dt.datetime:

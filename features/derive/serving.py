@@ -16,6 +16,7 @@ import os
 import secrets
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -24,10 +25,10 @@ import duckdb
 import numpy as np
 import pyarrow as pa
 
-from features.derive import kept
-from features.derive.build import build, fetch
+from features.derive import day, kept
+from features.derive.build import build
 from features.derive.compiler import Plan, months_since, plans
-from features.derive.refresh import learned, touched
+from features.derive.refresh import learned
 from features.derive.view import Moment
 from features.store import rows
 from features.store.engine import MEMORY, THREADS, connect
@@ -40,8 +41,6 @@ _POINTER = "current.json"
 _ENDING = ".view"
 #: One name in so many is in memory.
 _STRETCH = 256
-#: Enterprises of a category up to which one thread computes them anew.
-_FEW = 5_000
 #: Files of a category beyond which those of the refreshes are merged.
 _MERGE_AFTER = 30
 #: They are merged with the whole one too once their rows are this share of its own: no ordinary day pays for that.
@@ -80,10 +79,11 @@ class ServingView:
         snapshot = self.store.snapshot()
         self.folder.mkdir(parents=True, exist_ok=True)
         files = {}
-        with TemporaryDirectory(dir=self.folder) as spill, self._connect(spill) as db:
-            for plan in self._plans:
-                files[plan.category.id], _ = self._whole(db, plan, snapshot, as_of)
-        self._publish(as_of, snapshot, files)
+        with self._tidied():
+            with TemporaryDirectory(dir=self.folder) as spill, self._connect(spill) as db:
+                for plan in self._plans:
+                    files[plan.category.id], _ = self._whole(db, plan, snapshot, as_of)
+            self._publish(as_of, snapshot, files)
 
     def refresh(self, as_of: dt.date) -> dict[str, int]:
         """Brings the view forward to a date and to what the store has learned; touches only what can have changed.
@@ -100,34 +100,29 @@ class ServingView:
                 f"视图的时点 {first} 晚于 {as_of}，请按较早的日期重建",
             )
         snapshot = self.store.snapshot()
-        counts: dict[str, int] = {}
+        seq: int = pointer["seq"]
         files: dict[str, list[str]] = pointer["files"]
-        with TemporaryDirectory(dir=self.folder) as spill, self._connect(spill) as db:
-            for plan in self._plans:
-                name = plan.category.id
-                if snapshot.expired.get(name, 0) > pointer["seq"]:
-                    # nothing says any more of whom the dropped records were
+        # of whom the dropped records were, nothing says any more
+        dropped = [plan for plan in self._plans if snapshot.expired.get(plan.category.id, 0) > seq]
+        others = [plan for plan in self._plans if plan not in dropped]
+        with self._tidied():
+            with TemporaryDirectory(dir=self.folder) as spill, self._connect(spill) as db:
+                jobs = day.find(db, snapshot, others, (seq, first), as_of, self._threads)
+                counts = {job.plan.category.id: job.count for job in jobs}
+                for name, file in day.compute(db, snapshot, jobs, as_of, self._write, self._threads).items():
+                    files[name].append(file)
+                for plan in dropped:
+                    name = plan.category.id
                     files[name], counts[name] = self._whole(db, plan, snapshot, as_of)
-                    continue
-                query = touched(db, snapshot, plan, pointer["seq"], first, as_of)
-                counts[name] = _count(db, query) if query else 0
-                if counts[name]:
-                    # to share little work out costs more than it saves
-                    db.execute(f"SET threads = {1 if counts[name] <= _FEW else self._threads}")
-                    at = Moment(as_of, "touched", fetch(db, snapshot, plan.category, "touched"))
-                    state = plan.state(snapshot, at)
-                    source = f"touched LEFT JOIN ({state}) USING (uscc)"
-                    # planned once here; a reader plans a query for every question about it
-                    db.execute(f"CREATE OR REPLACE TEMP TABLE anew AS SELECT uscc, {plan.values(None)} FROM {source}")
-                    files[name].append(self._write(db, "SELECT * FROM anew ORDER BY uscc"))
-                if len(files[name]) > _MERGE_AFTER:
-                    whole, *later = files[name]
+                for name, (whole, *later) in files.items():
+                    if len(later) < _MERGE_AFTER:
+                        continue
                     if sum(map(self._count, later)) >= _MERGE_WHOLE * self._count(whole):
                         files[name] = [self._merge(db, files[name])]
                     else:
                         files[name] = [whole, self._merge(db, later)]
-        self._publish(as_of, snapshot, files)
-        return counts
+            self._publish(as_of, snapshot, files)
+        return {plan.category.id: counts[plan.category.id] for plan in self._plans}
 
     def _whole(
         self, db: duckdb.DuckDBPyConnection, plan: Plan, snapshot: Snapshot, as_of: dt.date
@@ -177,6 +172,20 @@ class ServingView:
         if self._kept is None:
             self._kept = {name: one for plan in self._plans for name, one in plan.expressions.items()}
             kept.keep(self.folder, self.store.catalogue, self._kept)
+        self._tidy(files)
+
+    @contextmanager
+    def _tidied(self) -> Iterator[None]:
+        """What is made inside and then fails is taken off the disk again."""
+        try:
+            yield
+        except BaseException:
+            pointer = self.folder / _POINTER
+            self._tidy(json.loads(pointer.read_text(encoding="utf-8"))["files"] if pointer.exists() else {})
+            raise
+
+    def _tidy(self, files: dict[str, list[str]]) -> None:
+        """Takes the files that do not count, because others do, off the disk."""
         current = {name for names in files.values() for name in names}
         for old in self.folder.glob(f"*{_ENDING}.*"):
             if old.name.partition(_ENDING)[0] + _ENDING not in current:
@@ -334,10 +343,3 @@ class _Open:
                         self._learned[plan.category.id] |= {one for (one,) in self._db.execute(query).fetchall()}
                 self._seen = snapshot.seq
             return [plan for plan in self._plans if uscc in self._learned[plan.category.id]]
-
-
-def _count(db: duckdb.DuckDBPyConnection, query: str) -> int:
-    """Keeps the answer to `query` as the table `touched`, and counts it."""
-    db.execute(f"CREATE OR REPLACE TEMP TABLE touched AS SELECT DISTINCT uscc FROM ({query})")
-    [(count,)] = db.execute("SELECT count(*) FROM touched").fetchall()
-    return int(count)

@@ -67,7 +67,9 @@ class Part:
         days, owners = np.load(_days(self.stem, column), mmap_mode="r")
         found = [np.empty(0, np.int32)]
         for first, last in ranges:
-            low, high = np.searchsorted(days, ((first - _EPOCH).days, (last - _EPOCH).days), "right")
+            # of the same type, or numpy makes a copy of all the days in another
+            ends = np.array([(first - _EPOCH).days, (last - _EPOCH).days], days.dtype)
+            low, high = np.searchsorted(days, ends, "right")
             found.append(owners[low:high])
         return [name.decode() for name in self._owners[np.unique(np.concatenate(found))].tolist()]
 
