@@ -144,7 +144,7 @@ class Airlock:
             await process.wait()
             raise
         if process.returncode != 0:
-            log.error("registry: %s", err.decode(errors="replace")[-4000:])
+            log.error("registry: %s", (out + err).decode(errors="replace")[-4000:])  # a refusal is said on the former
             raise JobEnded(
                 Cause(
                     "registry_failed",

@@ -60,8 +60,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "register":
             result: Any = store.register(options.folder, *candidate)
         elif options.command == "transition":
-            for state in options.to:
-                result = store.transition(options.version, state, options.reason)
+            result = store.transition(options.version, options.to, options.reason)
         else:
             result = {"versions": store.versions()}
     except RegistryError as error:
@@ -108,21 +107,24 @@ class Store:
             "sha256": sha256,
             "job_id": model["job_id"],
             "state": "candidate",
-            "history": _entry([], "candidate", ""),
+            "history": json.dumps(_entry([], "candidate", "")),
         }
         version = self._client.create_model_version(MODEL, run.artifact_uri, run_id=run.run_id, tags=tags)
         return {"version": str(version.version), "sha256": sha256, "state": "candidate"}
 
-    def transition(self, version: str, state: str, reason: str) -> dict[str, Any]:
-        """Move a version along TRANSITIONS; asking for the state it is in changes nothing."""
+    def transition(self, version: str, path: list[str], reason: str) -> dict[str, Any]:
+        """Moves a version along TRANSITIONS through the states of `path`.
+
+        Of a path that it has entered before, it goes only what is left: a command that was killed is given again.
+        """
         from mlflow.exceptions import MlflowException
 
         try:
             tags = self._client.get_model_version(MODEL, version).tags
         except MlflowException:
             raise RegistryError("version_unknown", f"no version {version}", f"没有版本 {version}") from None
-        now = tags["state"]
-        if now != state:
+        now, history = tags["state"], json.loads(tags["history"])
+        for state in path[path.index(now) + 1 :] if now in path else path:
             if state not in TRANSITIONS[now]:
                 allowed = ", ".join(TRANSITIONS[now]) or "nothing"
                 raise RegistryError(
@@ -130,10 +132,12 @@ class Store:
                     f"version {version} is {now}; it may become {allowed}, not {state}",
                     f"版本 {version} 当前为 {now}，不能变更为 {state}",
                 )
+            if history[-1]["state"] != state:  # else the process was killed between the two tags
+                history = _entry(history, state, reason)
+                self._client.set_model_version_tag(MODEL, version, "history", json.dumps(history, ensure_ascii=False))
             self._client.set_model_version_tag(MODEL, version, "state", state)
-            history = _entry(json.loads(tags["history"]), state, reason)
-            self._client.set_model_version_tag(MODEL, version, "history", history)
-        return {"version": version, "sha256": tags["sha256"], "state": state}
+            now = state
+        return {"version": version, "sha256": tags["sha256"], "state": now}
 
     def versions(self) -> list[dict[str, Any]]:
         """[{version, sha256, job_id, state}] in order of registration."""
@@ -196,9 +200,9 @@ def _params(model: dict[str, Any], report: dict[str, Any]) -> list[Any]:
     return [Param(key, str(value)) for key, value in told.items()]
 
 
-def _entry(history: list[dict[str, str]], state: str, reason: str) -> str:
+def _entry(history: list[dict[str, str]], state: str, reason: str) -> list[dict[str, str]]:
     at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return json.dumps([*history, {"at": at, "state": state, "reason": reason}], ensure_ascii=False)
+    return [*history, {"at": at, "state": state, "reason": reason}]
 
 
 def _say(result: dict[str, Any]) -> None:
