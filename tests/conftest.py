@@ -1,13 +1,18 @@
-"""What lasts longest begins first, so that no process is left with a long file at the end (loadfile, in this order)."""
+"""What lasts longest begins first, so that no process is left with a long file at the end (loadfile, in this order).
+
+Several processes share the cores, so the libraries of each compute with one thread, as they do in a sandbox.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent
-FIRST = ("integration", "demo", "federated", "portal", "enclave", "api")
+FIRST = ("integration", "demo", "federated", "models", "portal", "features", "enclave", "api")
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # before numpy is loaded
 
 
 def _rank(item: pytest.Item) -> int:

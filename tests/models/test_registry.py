@@ -14,13 +14,26 @@ from models.report import write
 from tests.models.report.test_report import report_of
 from tests.models.support import ROOT
 
+# several commands in one process: MLflow takes seconds to load
+SEVERAL = "import json, sys; from models.registry import main; [print(main(one)) for one in json.loads(sys.argv[1])]"
 
-def command(store, *arguments):
+
+def run(store, *words):
     done = subprocess.run(
-        [sys.executable, "-m", "models.registry", "--store", str(store), *arguments],
-        cwd=ROOT, env={"HOME": str(store)}, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    return done.returncode, json.loads(done.stdout.splitlines()[-1])
+        [sys.executable, *words], cwd=ROOT, env={"HOME": str(store)}, capture_output=True, text=True, timeout=120
+    )
+    return done.returncode, done.stdout.splitlines()
+
+
+def command(store, *words):
+    code, lines = run(store, "-m", "models.registry", "--store", str(store), *words)
+    return code, json.loads(lines[-1])
+
+
+def commands(store, *several):
+    """The exit code and the answer of each."""
+    _, lines = run(store, "-c", SEVERAL, json.dumps([["--store", str(store), *words] for words in several]))
+    return [(int(code), json.loads(answer)) for answer, code in zip(lines[::2], lines[1::2], strict=True)]
 
 
 @pytest.fixture(scope="module")
@@ -37,20 +50,25 @@ def store(tmp_path_factory, sba_zone):
 def test_a_candidate_walks_to_release_and_never_skips_a_state(store, sba_zone):
     folder, candidate = store
     sha256 = content_sha256(sba_zone.model)
-    code, first = command(folder, "register", "--folder", str(candidate))
+    register = ("register", "--folder", str(candidate))
+    code, first = command(folder, *register)
     assert (code, first["version"], first["state"], first["sha256"]) == (0, "1", "candidate", sha256)
-    _, again = command(folder, "register", "--folder", str(candidate))
-    assert again["version"] == "1"
-    code, refused = command(folder, "transition", "--version", "1", "--to", "released")
-    assert code == 1
-    assert refused["error"]["code"] == "transition_refused"
-    path = ("transition", "--version", "1", "--to", "validated", "approved", "released")
-    command(folder, "transition", "--version", "1", "--to", "validated")  # as if it had been killed after a step
-    for _ in range(2):
-        code, released = command(folder, *path)
-        assert (code, released["state"]) == (0, "released")
-    _, listed = command(folder, "list")
-    assert listed["versions"] == [
+    transition = ("transition", "--version", "1", "--to")
+    walk = (*transition, "validated", "approved", "released")
+    again, skipping, step, walked, repeated, listed = commands(
+        folder,
+        register,
+        (*transition, "released"),
+        (*transition, "validated"),  # as if the walk had been killed after a step
+        walk,
+        walk,
+        ("list",),
+    )
+    assert again[1]["version"] == "1"
+    assert (skipping[0], skipping[1]["error"]["code"]) == (1, "transition_refused")
+    assert (step[0], step[1]["state"]) == (0, "validated")
+    assert [(code, answer["state"]) for code, answer in (walked, repeated)] == [(0, "released")] * 2
+    assert listed[1]["versions"] == [
         {"version": "1", "sha256": sha256, "job_id": sba_zone.ticket["job_id"], "state": "released"}
     ]
     kept = {path.name for path in folder.rglob("*") if path.is_file()}
