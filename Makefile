@@ -66,7 +66,7 @@ lint: setup
 
 test: setup lint
 	@sh scripts/system-packages.sh chromium:chromium fonts-noto-cjk
-	.venv/bin/pytest -q -n 4 --dist loadfile --no-loadscope-reorder
+	.venv/bin/pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 bench: setup
 	$(PY) -m benchmarks --out benchmarks/out

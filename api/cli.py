@@ -107,12 +107,13 @@ def serve(
     port: Annotated[int | None, typer.Option(help="default 8443")] = None,
 ) -> None:
     """启动控制平面 · serve the control plane over HTTPS."""
-    from api.server import serve as run
     from api.settings import Settings
     from api.web import logs
 
     settings = Settings.read(os.environ, home=home, host=host, port=port)
     logs.configure(settings.log_format)
+    from api.server import serve as run  # takes a while, a wrong setting is told at once
+
     raise typer.Exit(run(settings))
 
 

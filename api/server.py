@@ -12,23 +12,24 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TYPE_CHECKING
 
 import uvicorn
 import uvloop
 
 from api import migrations, platform_keys
-from api.app import create_app
 from api.auth import new_token
 from api.control import Control, utc_now
 from api.db import Database
 from api.embedded import EmbeddedPostgres
-from api.flows.runtime import Flows
 from api.home import Home, HomeError, only_one, write_private
 from api.hub import Hub
-from api.institutions.service import install_operator
 from api.platform_secret import PlatformSecret
 from api.settings import Settings
 from api.web.heads import BoundedHeads
+
+if TYPE_CHECKING:
+    from api.flows.runtime import Flows
 
 log = logging.getLogger("creditlab.serve")
 
@@ -174,6 +175,11 @@ def serve(settings: Settings) -> int:
             if (left := keys.days_left(utc_now())) < platform_keys.WARN_DAYS:
                 log.warning("the platform's key runs out in %.0f days: run creditlab keyring rotate", left)
             with bind(settings) as sock, database(settings, home) as db:
+                # all the routes: seconds to load, and not before whatever may be wrong was looked at
+                from api.app import create_app
+                from api.flows.runtime import Flows
+                from api.institutions.service import install_operator
+
                 hub = Hub(db.conninfo)
                 control = Control(settings, db, keys.key, hub, keys.keyring, secret)
                 install_operator(control, operator_token(home))

@@ -1,6 +1,6 @@
 """What lasts longest begins first, so that no process is left with a long file at the end (loadfile, in this order).
 
-Several processes share the cores, so the libraries of each compute with one thread, as they do in a sandbox.
+Three processes share the cores, so the libraries of each compute with one thread, as they do in a sandbox.
 """
 
 from __future__ import annotations

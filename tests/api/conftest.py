@@ -49,6 +49,9 @@ class Databases:
     def _make(self, template: str) -> str:
         name = f"lab_{next(self._numbers)}"
         with self._admin.connect() as connection:
+            # a template is copied while nobody is connected to it; who filled it may still be on the way out
+            left = sa.text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = :name")
+            connection.execute(left, {"name": template})
             connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE {template}"))
         return name
 
