@@ -20,6 +20,8 @@ from pathlib import Path
 import grpc
 from cryptography import x509
 
+AGAIN_SECONDS = 1.0
+
 
 @dataclass(frozen=True)
 class Identity:
@@ -38,7 +40,17 @@ class Identity:
 
 
 async def explain(identity: Identity, host: str, port: int, peer: str) -> tuple[str, str, str]:
-    """(code, message, message_zh): why `peer` at host:port cannot be reached, found by one plain TLS handshake."""
+    """(code, message, message_zh): why `peer` at host:port cannot be reached, found by plain TLS handshakes."""
+    found = await _probe(identity, host, port, peer)
+    if found[0] == "own_certificate":
+        # one that dies just now breaks off in the same way; who refuses us does so again
+        await asyncio.sleep(AGAIN_SECONDS)
+        found = await _probe(identity, host, port, peer)
+    return found
+
+
+async def _probe(identity: Identity, host: str, port: int, peer: str) -> tuple[str, str, str]:
+    """As `explain`, by one handshake."""
     where = f"{peer} ({host}:{port})"
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
@@ -57,6 +69,8 @@ async def explain(identity: Identity, host: str, port: int, peer: str) -> tuple[
             f"the certificate of {where} is refused: {why}",
             f"{where} 的证书被拒绝：{why}",
         )
+    except ssl.SSLEOFError:
+        return "peer_unreachable", f"{where} broke off in the handshake", f"{where} 在握手中断开"
     except ssl.SSLError as error:
         return (
             "tls_failed",

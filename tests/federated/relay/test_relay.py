@@ -15,7 +15,7 @@ from enclave.pki import create_ca, issue
 from federated.relay.client import RelayClient
 from federated.relay.link import Cause, LinkEnded, PeerLink
 from federated.relay.server import PortTaken, Refused, RelayServer
-from federated.relay.tls import Identity
+from federated.relay.tls import Identity, explain
 from models.channel import DATA, OPEN
 
 
@@ -181,3 +181,22 @@ def test_a_refused_unary_call_carries_its_cause(pki: Callable[..., Identity]) ->
         assert refused.value.cause == Cause("no", "not for bank", "不可以")
 
     run(body, pki("lab"))
+
+
+def test_a_peer_that_dies_in_the_handshake_does_not_make_our_certificate_a_bad_one(
+    pki: Callable[..., Identity],
+) -> None:
+    """A break-off right after the handshake is what a refused certificate looks like; who refuses does so again."""
+    lab, bank = pki("lab"), pki("bank")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(lab.cert, lab.key)
+
+    async def main() -> tuple[str, str, str]:
+        def die(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            server.close()
+            writer.transport.abort()
+
+        server = await asyncio.start_server(die, "127.0.0.1", 0, ssl=context)
+        return await explain(bank, "127.0.0.1", server.sockets[0].getsockname()[1], "lab")
+
+    assert asyncio.run(main())[0] == "peer_unreachable"
