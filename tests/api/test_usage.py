@@ -30,6 +30,7 @@ from tests.api.node_logs import NodeLog
 from tests.api.test_jobs import refused
 from tests.api.test_scores import score
 from tests.api.world import SHA, Enterprise, FakeNode, World
+from tests.support.failing import failing
 
 
 @pytest.fixture(scope="module")
@@ -70,15 +71,8 @@ def test_without_its_record_there_is_no_use(world: World, broken: str) -> None:
     job_id = world.succeeded()
     world.released(job_id)
     world.gateway.import_consents([Enterprise("E-score").consent("c-score", purpose="underwriting_score")])
-    with world.db.owner.begin() as connection:
-        connection.execute(
-            sa.text(
-                "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS "
-                "$$ BEGIN RAISE EXCEPTION 'disk full' USING ERRCODE = 'disk_full'; END $$"
-            )
-        )
-        connection.execute(sa.text(f"CREATE TRIGGER fail BEFORE INSERT ON {broken} EXECUTE FUNCTION fail()"))
-    denied = refused(world.risk.score, "E-score", "loan", job_id=job_id)
+    with failing(world.db.owner, broken):
+        denied = refused(world.risk.score, "E-score", "loan", job_id=job_id)
     assert denied.status in (500, 503)
     assert world.bank.work() == []
     with world.db.read(SYSTEM) as session:

@@ -26,6 +26,7 @@ from tests.portal.conftest import PortalWorld
 from tests.portal.test_pages import CONTRAST, IDS_TWICE, SMALL, UNNAMED
 from tests.portal.test_told import answering
 from tests.portal.visit import Visit, asked, enrolled, on_record
+from tests.support.failing import failing
 
 Open = Callable[..., Visit]
 PAGE = "/portal/usage/training"
@@ -196,22 +197,10 @@ def test_without_its_entry_there_is_no_question_and_the_code_stays_good(
 ) -> None:
     """One transaction: code, signature and entry stand or fall together."""
     typed, before = code(world, one), len(entries(world))
-    with world.db.owner.begin() as connection:
-        connection.execute(
-            sa.text(
-                "CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS "
-                "$$ BEGIN RAISE EXCEPTION 'disk full' USING ERRCODE = 'disk_full'; END $$"
-            )
-        )
-        connection.execute(sa.text(f"CREATE TRIGGER fail BEFORE INSERT ON {table} EXECUTE FUNCTION fail()"))
-    try:
+    with failing(world.db.owner, table):
         ask(one, typed)
         one.page.wait_for_load_state()
         assert one.page.locator("#told").count() == 0
-    finally:
-        with world.db.owner.begin() as connection:
-            connection.execute(sa.text(f"DROP TRIGGER fail ON {table}"))
-            connection.execute(sa.text("DROP FUNCTION fail()"))
     assert len(entries(world)) == before
     assert world.bank.work() == world.lab.work() == []
     with answering("usage", {world.bank: {"uses": []}, world.lab: {"uses": []}}):

@@ -111,14 +111,14 @@ class Node:
         return [pid for pid in tree(self.process.pid) if pid != self.process.pid and alive(pid)]
 
     def stop(self) -> None:
-        if self.process is not None and self.process.poll() is None:
+        if self.running:
             self.process.send_signal(signal.SIGTERM)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(20)
         self.kill()
 
     def kill(self) -> None:
-        if self.process is not None and self.process.poll() is None:
+        if self.running:
             self.process.kill()
             self.process.wait(10)
 
